@@ -1,0 +1,3 @@
+//! Drip carries an algorithm through its whole life on one machine.
+
+pub mod kernel;
