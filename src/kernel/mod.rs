@@ -1,11 +1,20 @@
 //! What two slices need, or it moves back into the one that does. Small, boring, shared; it knows
 //! no slice.
 
+pub mod blobs;
 pub mod clock;
+pub mod disk;
 pub mod error;
+pub mod events;
+pub mod feed;
 pub mod format;
 pub mod name;
+pub mod records;
+pub mod work;
 
-pub use clock::{Clock, Time};
+pub use clock::{Clock, SystemClock, Time};
 pub use error::{Error, Fault, Kind, Result};
+pub use events::Bus;
+pub use feed::Event;
 pub use name::{Digest, Name, ObjectKey};
+pub use work::{off_thread, off_thread_or_here, wait_for};
