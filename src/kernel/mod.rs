@@ -1,13 +1,20 @@
 //! What two slices need, or it moves back into the one that does. Small, boring, shared; it knows
 //! no slice.
 
+pub mod access;
 pub mod blobs;
+#[cfg(feature = "cli")]
+pub mod cli;
+#[cfg(feature = "client")]
+pub mod client;
 pub mod clock;
 pub mod disk;
 pub mod error;
 pub mod events;
 pub mod feed;
 pub mod format;
+#[cfg(feature = "http")]
+pub mod http;
 pub mod name;
 pub mod records;
 pub mod work;

@@ -1,0 +1,5 @@
+//! Accounts, roles, tokens, sessions, audit.
+
+mod caller;
+
+pub use caller::{Caller, MODULES, Needs, Role, Scope};
