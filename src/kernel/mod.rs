@@ -2,6 +2,7 @@
 //! no slice.
 
 pub mod clock;
+pub mod config;
 pub mod error;
 pub mod format;
 pub mod name;
