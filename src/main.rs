@@ -1,1 +1,5 @@
-fn main() {}
+//! `dripctl`.
+
+fn main() -> std::process::ExitCode {
+    drip::cli::main()
+}

@@ -9,6 +9,7 @@ pub mod cli;
 pub mod client;
 pub mod clock;
 pub mod disk;
+pub mod config;
 pub mod error;
 pub mod events;
 pub mod feed;
