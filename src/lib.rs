@@ -1,5 +1,11 @@
 //! Drip carries an algorithm through its whole life on one machine.
 
+#[cfg(feature = "http")]
+pub mod app;
+#[cfg(all(feature = "cli", feature = "http"))]
+pub mod cli;
 pub mod kernel;
 #[cfg(feature = "http")]
 pub mod server;
+#[cfg(feature = "web")]
+pub mod web;

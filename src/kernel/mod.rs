@@ -8,8 +8,8 @@ pub mod cli;
 #[cfg(feature = "client")]
 pub mod client;
 pub mod clock;
-pub mod disk;
 pub mod config;
+pub mod disk;
 pub mod error;
 pub mod events;
 pub mod feed;
