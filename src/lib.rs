@@ -9,3 +9,8 @@ pub mod kernel;
 pub mod server;
 #[cfg(feature = "web")]
 pub mod web;
+
+/// The library's own tests run under the memory meter, as the program does.
+#[cfg(all(test, feature = "script"))]
+#[global_allocator]
+static METERED: kernel::script::MeteredAllocator = kernel::script::MeteredAllocator::new();

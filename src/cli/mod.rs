@@ -15,6 +15,7 @@ mod status;
 
 use crate::kernel::cli::{Output, report};
 use crate::kernel::error::{Error, Kind, Result};
+use crate::kernel::script;
 use context::Context;
 
 /// Carries an algorithm through its whole life on one machine.
@@ -120,13 +121,12 @@ fn runtime() -> Result<tokio::runtime::Runtime> {
                 .min(8),
         )
         .max_blocking_threads(64)
-        .thread_stack_size(STACK_BYTES)
+        .thread_stack_size(script::BIG_STACK)
+        .on_thread_start(script::mark_big_stack)
         .enable_all()
         .build()
         .map_err(|source| Error::io("start the runtime", source))
 }
-
-const STACK_BYTES: usize = 16 << 20;
 
 fn completions(shell: clap_complete::Shell) -> Result<()> {
     let mut text = Vec::new();

@@ -18,6 +18,8 @@ pub mod format;
 pub mod http;
 pub mod name;
 pub mod records;
+#[cfg(feature = "script")]
+pub mod script;
 pub mod work;
 
 pub use clock::{Clock, SystemClock, Time};

@@ -495,7 +495,7 @@ fn sizes_go_both_ways() {
 #[test]
 fn thousands_of_faults_are_counted_and_only_some_are_listed() {
     let text = (0..5_000).fold(String::new(), |text, at| {
-        text + &format!("wrong_{at} = 1\n")
+        format!("{text}wrong_{at} = 1\n")
     });
     let error = with_file(&text).unwrap_err();
     assert_eq!(error.faults().len(), 101);

@@ -253,11 +253,11 @@ fn hostile_files_are_refused_in_a_sentence() {
     let text_bomb = format!("a: &a {long}\nb: [{}]\n", vec!["*a"; 1_000].join(", "));
     let deep = "[".repeat(100_000);
     let nested = (0..300).fold(String::new(), |text, depth| {
-        text + &" ".repeat(depth) + "a:\n"
+        format!("{text}{}a:\n", " ".repeat(depth))
     });
     let huge = "a: 1\n".repeat(100_000);
     let many = (0..12_000).fold(String::new(), |text, at| {
-        text + "a" + &at.to_string() + ":\n"
+        format!("{text}a{at}:\n")
     });
     for (what, text) in [
         ("bomb", bomb.as_str()),
