@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use crate::kernel::config::Settings;
+use crate::kernel::error::Result;
+
 /// How passwords are kept and how long credentials live.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -29,5 +32,22 @@ impl Default for Config {
             free_failures: 5,
             token_lifetime: Duration::from_hours(24 * 90),
         }
+    }
+}
+
+impl Config {
+    /// Reads the section `access`.
+    pub fn read(settings: &Settings) -> Result<Self> {
+        let kib = settings.bytes("access.argon2_memory")? / 1024;
+        Ok(Self {
+            argon2_memory_kib: u32::try_from(kib).unwrap_or(u32::MAX),
+            argon2_passes: settings.integer("access.argon2_passes")?,
+            argon2_lanes: settings.integer("access.argon2_lanes")?,
+            session: Duration::from_hours(settings.integer("access.session_hours")?),
+            free_failures: settings.integer("access.login_attempts")?,
+            token_lifetime: Duration::from_hours(
+                settings.integer::<u64>("access.token_days")? * 24,
+            ),
+        })
     }
 }

@@ -108,7 +108,7 @@ impl ConfigFile {
                 other => match owned(other) {
                     Ok(value) => leaves.push(Leaf { path, line, value }),
                     Err(why) => {
-                        faults.push(Fault::new(self.place(line), format!("`{path}`: {why}")))
+                        faults.push(Fault::new(self.place(line), format!("`{path}`: {why}")));
                     }
                 },
             }
@@ -154,7 +154,7 @@ pub(super) fn read_bounded(path: &Path, limit: u64) -> Result<(String, Option<u3
     let text = String::from_utf8(bytes).map_err(|source| {
         let at = source.utf8_error().valid_up_to();
         let before = source.as_bytes().get(..at).unwrap_or_default();
-        let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+        let line = before.split(|byte| *byte == b'\n').count();
         other(format!("it is not UTF-8 (line {line})"))
     })?;
     Ok((text, mode))
@@ -172,6 +172,7 @@ fn is_pipe(_metadata: &std::fs::Metadata) -> bool {
 }
 
 #[cfg(unix)]
+#[expect(clippy::unnecessary_wraps, reason = "elsewhere there are none")]
 fn permissions(metadata: &std::fs::Metadata) -> Option<u32> {
     use std::os::unix::fs::PermissionsExt as _;
     Some(metadata.permissions().mode())

@@ -145,9 +145,9 @@ impl Loader {
     fn read_file(&mut self, file: &ConfigFile) {
         let (leaves, faults) = file.leaves(&|path| self.names.key(path).is_some());
         self.bad.extend(faults);
-        leaves
-            .into_iter()
-            .for_each(|leaf| self.take_leaf(file, leaf));
+        for leaf in leaves {
+            self.take_leaf(file, leaf);
+        }
     }
 
     fn take_leaf(&mut self, file: &ConfigFile, leaf: Leaf) {

@@ -17,6 +17,8 @@
 
 mod error;
 mod file;
+#[cfg(feature = "cli")]
+pub mod import;
 mod key;
 mod keys;
 mod load;
