@@ -5,6 +5,8 @@ pub mod app;
 #[cfg(all(feature = "cli", feature = "http"))]
 pub mod cli;
 pub mod kernel;
+#[cfg(feature = "liquid")]
+pub mod liquid;
 #[cfg(feature = "http")]
 pub mod server;
 #[cfg(feature = "web")]

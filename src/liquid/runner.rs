@@ -44,7 +44,7 @@ impl Stopper {
     }
 
     /// Waits, or until it is stopped.
-    fn pause(&self, time: Duration) {
+    pub(super) fn pause(&self, time: Duration) {
         let guard = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
         let waiting = |(): &mut ()| !self.is_stopped();
         drop(self.bell.wait_timeout_while(guard, time, waiting));
@@ -70,7 +70,7 @@ pub(super) enum Told<'a> {
 #[derive(Debug)]
 pub(super) enum Ended {
     /// A step failed for good.
-    Failed { node: String, error: Error },
+    Failed { node: Option<String>, error: Error },
     /// It was told to end.
     Cancelled,
 }
@@ -205,7 +205,7 @@ impl Floor<'_> {
                 }
                 Err(error) if number == last => {
                     tell(index, Told::Failed(&error));
-                    return Err(Ended::Failed { node: step.node.name.clone(), error });
+                    return Err(Ended::Failed { node: Some(step.node.name.clone()), error });
                 }
                 Err(error) => tell(index, Told::Again(&error)),
             }

@@ -53,7 +53,7 @@ impl Scripts {
         let call = Call::new().operations(DECLARING.0).within(DECLARING.1);
         let value = self
             .declaring
-            .eval(&program, Vec::new(), &call)
+            .eval(&program, Vec::<(String, Dynamic)>::new(), &call)
             .map_err(|failed| hint(failed, &program))?;
         let kind = value.type_name();
         let declared = value.try_cast::<Declared>().filter(|declared| declared.is_pipeline);
@@ -82,7 +82,7 @@ impl Scripts {
     ) -> Result<Dynamic> {
         let mut call = Call::new()
             .cancelled_by(cancel.clone())
-            .for_context(as_whom.clone())
+            .tagged(as_whom.clone().into_tag())
             .printing_to(print);
         if let Some(limit) = step.node.timeout {
             call = call.within(limit.min(self.working.fence().time));

@@ -46,7 +46,7 @@ impl Cron {
         let expression = Expression::parse(text)?;
         let cron = Self { expression, zone };
         // An expression that never comes would be a schedule that silently does nothing.
-        if cron.wall_after(NaiveDateTime::UNIX_EPOCH).is_none() {
+        if cron.wall_after(DateTime::UNIX_EPOCH.naive_utc()).is_none() {
             let why = "it never comes: there is no such day";
             return Err(vec![Fault::new("/cron", why)]);
         }
