@@ -5,6 +5,8 @@ pub mod clock;
 pub mod error;
 pub mod format;
 pub mod name;
+#[cfg(feature = "table")]
+pub mod table;
 
 pub use clock::{Clock, Time};
 pub use error::{Error, Fault, Kind, Result};

@@ -1,0 +1,226 @@
+//! The columns of a table: five types, and how those of Arrow and Parquet become them.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions};
+use arrow::compute::{CastOptions, cast_with_options};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use arrow::util::display::FormatOptions;
+use serde::{Deserialize, Serialize};
+
+use super::error;
+use crate::kernel::{Fault, Result};
+
+/// The key of a field's metadata under which its unit is kept, in Parquet and Arrow files too.
+const UNIT: &str = "unit";
+
+/// What a column holds. Every type may also hold nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ColumnType {
+    /// Whole numbers of 64 bits.
+    Int,
+    /// Floating-point numbers of 64 bits.
+    Float,
+    /// True or false.
+    Bool,
+    /// Text in UTF-8.
+    Text,
+    /// A point in time: microseconds in UTC.
+    Time,
+}
+
+impl ColumnType {
+    /// The name, as it is serialised.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Int => "int",
+            Self::Float => "float",
+            Self::Bool => "bool",
+            Self::Text => "text",
+            Self::Time => "time",
+        }
+    }
+
+    /// How Arrow holds it here.
+    pub fn arrow(self) -> DataType {
+        match self {
+            Self::Int => DataType::Int64,
+            Self::Float => DataType::Float64,
+            Self::Bool => DataType::Boolean,
+            Self::Text => DataType::Utf8,
+            Self::Time => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
+        }
+    }
+
+    /// What an Arrow type becomes; `None` is refused (lists, structs, binary, intervals).
+    pub(super) fn of(arrow: &DataType) -> Option<Self> {
+        Some(match arrow {
+            DataType::Int8 | DataType::Int16 | DataType::Int32 | DataType::Int64 => Self::Int,
+            DataType::UInt8 | DataType::UInt16 | DataType::UInt32 | DataType::UInt64 => Self::Int,
+            DataType::Float16 | DataType::Float32 | DataType::Float64 => Self::Float,
+            DataType::Decimal32(..) | DataType::Decimal64(..) => Self::Float,
+            DataType::Decimal128(..) | DataType::Decimal256(..) => Self::Float,
+            DataType::Boolean => Self::Bool,
+            DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View | DataType::Null => Self::Text,
+            DataType::Date32 | DataType::Date64 | DataType::Timestamp(..) => Self::Time,
+            DataType::Dictionary(_, values) => Self::of(values)?,
+            _ => return None,
+        })
+    }
+}
+
+/// One column: its name, its type, and its unit where that is known.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Column {
+    /// The name, unique in its table whatever the case.
+    pub name: String,
+    /// What it holds.
+    #[serde(rename = "type")]
+    pub kind: ColumnType,
+    /// What its numbers are measured in, such as `m/s`.
+    #[serde(default)]
+    pub unit: Option<String>,
+}
+
+impl Column {
+    /// A column without a unit.
+    pub fn new(name: impl Into<String>, kind: ColumnType) -> Self {
+        Self { name: name.into(), kind, unit: None }
+    }
+
+    fn field(&self) -> Field {
+        let metadata: HashMap<_, _> =
+            self.unit.iter().map(|unit| (UNIT.to_owned(), unit.clone())).collect();
+        Field::new(&self.name, self.kind.arrow(), true).with_metadata(metadata)
+    }
+}
+
+/// The Arrow schema of some columns.
+pub(super) fn arrow_schema(columns: &[Column]) -> SchemaRef {
+    Arc::new(Schema::new(columns.iter().map(Column::field).collect::<Vec<_>>()))
+}
+
+/// The columns that a schema from anywhere becomes, or every reason why it cannot.
+pub(super) fn columns_of(schema: &Schema) -> Result<Vec<Column>> {
+    let mut columns = Vec::with_capacity(schema.fields().len());
+    let mut faults = Vec::new();
+    for field in schema.fields() {
+        let Some(kind) = ColumnType::of(field.data_type()) else {
+            faults.push(Fault::new(
+                format!("column `{}`", field.name()),
+                format!("holds {}, and a table holds int, float, bool, text and time", field.data_type()),
+            ));
+            continue;
+        };
+        let unit = field.metadata().get(UNIT).cloned();
+        columns.push(Column { name: field.name().clone(), kind, unit });
+    }
+    faults.extend(name_faults(schema.fields().iter().map(|field| field.name().as_str())));
+    error::refuse_columns(faults)?;
+    Ok(columns)
+}
+
+/// What is wrong with the names of columns: empty, twice, or told apart by case alone.
+pub(super) fn name_faults<'a>(names: impl Iterator<Item = &'a str>) -> Vec<Fault> {
+    let mut seen: HashMap<String, &str> = HashMap::new();
+    let mut faults = Vec::new();
+    for (at, name) in names.enumerate() {
+        let place = || format!("column {}", at + 1);
+        if name.trim().is_empty() {
+            faults.push(Fault::new(place(), "has no name"));
+            continue;
+        }
+        if name.len() > 255 || name.chars().any(char::is_control) {
+            let shown = error::short(name);
+            faults.push(Fault::new(
+                place(),
+                format!("the name `{shown}` is longer than 255 bytes or holds control characters"),
+            ));
+        }
+        match seen.insert(name.to_lowercase(), name) {
+            Some(first) if first == name => {
+                faults.push(Fault::new(place(), format!("the name `{name}` stands there twice")));
+            }
+            Some(first) => faults.push(Fault::new(
+                place(),
+                format!("the names `{first}` and `{name}` differ only in case: SQL cannot tell them apart"),
+            )),
+            None => {}
+        }
+    }
+    faults
+}
+
+/// Brings a batch into the types of `columns`, which [`columns_of`] made from its schema.
+pub(super) fn conform(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
+    let mut arrays = Vec::with_capacity(batch.num_columns());
+    for (array, field) in batch.columns().iter().zip(schema.fields()) {
+        arrays.push(conform_array(array, field)?);
+    }
+    batch_of(schema, arrays, batch.num_rows())
+}
+
+/// A batch of arrays that fit the schema; it may have rows and no columns.
+pub(super) fn batch_of(schema: &SchemaRef, arrays: Vec<ArrayRef>, rows: usize) -> Result<RecordBatch> {
+    let options = RecordBatchOptions::new().with_row_count(Some(rows));
+    RecordBatch::try_new_with_options(Arc::clone(schema), arrays, &options)
+        .map_err(|source| error::arrow("put columns together", source))
+}
+
+fn conform_array(array: &ArrayRef, field: &Field) -> Result<ArrayRef> {
+    if array.data_type() == field.data_type() {
+        return Ok(Arc::clone(array));
+    }
+    let options = CastOptions { safe: false, format_options: FormatOptions::default() };
+    let cast = |array: &ArrayRef, to: &DataType| {
+        cast_with_options(array, to, &options).map_err(|source| {
+            error::bad_column(field.name(), &format!("cannot become {to}: {source}")).caused_by(source)
+        })
+    };
+    let values = match array.data_type() {
+        DataType::Dictionary(_, values) => cast(array, &values.as_ref().clone())?,
+        _ => Arc::clone(array),
+    };
+    match (values.data_type(), field.data_type()) {
+        // A time without a zone is taken as UTC, not as the machine's local time.
+        (DataType::Timestamp(unit, Some(_)), _) => {
+            let plain = cast(&values, &DataType::Timestamp(*unit, Some("UTC".into())))?;
+            cast(&plain, field.data_type())
+        }
+        (DataType::Date32 | DataType::Date64, to) => {
+            let midnight = cast(&values, &DataType::Timestamp(TimeUnit::Microsecond, None))?;
+            cast(&midnight, to)
+        }
+        (_, to) => cast(&values, to),
+    }
+}
+
+/// How many bytes a text array will take when every row has its own copy. Arrays that share their
+/// values can promise far more rows of text than they have bytes.
+pub(super) fn flat_text_bytes(array: &dyn Array) -> u64 {
+    match array.data_type() {
+        DataType::Utf8View => {
+            let views = array.as_string_view();
+            // A view's first four bytes are its length.
+            views.views().iter().map(|view| (*view & u128::from(u32::MAX)) as u64).sum()
+        }
+        DataType::Dictionary(_, values) if matches!(**values, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View) => {
+            let dictionary = array.as_any_dictionary();
+            let longest = longest_text(dictionary.values().as_ref());
+            longest.saturating_mul(super::number::size(array.len()))
+        }
+        _ => 0,
+    }
+}
+
+fn longest_text(values: &dyn Array) -> u64 {
+    let longest = match values.data_type() {
+        DataType::Utf8 => values.as_string::<i32>().iter().flatten().map(str::len).max(),
+        DataType::LargeUtf8 => values.as_string::<i64>().iter().flatten().map(str::len).max(),
+        DataType::Utf8View => values.as_string_view().iter().flatten().map(str::len).max(),
+        _ => None,
+    };
+    longest.map_or(0, super::number::size)
+}
