@@ -23,7 +23,7 @@ mod scan;
 mod schema;
 #[cfg(any())]
 pub mod script;
-#[cfg(any())]
+#[cfg(feature = "sql")]
 pub mod sql;
 mod stats;
 mod time_text;

@@ -414,7 +414,7 @@ mod tests {
     fn large_tables_come_in_pieces() {
         let rows: Vec<_> = (0..10_000).map(|at| json!({ "at": at })).collect();
         let table = Table::from_rows(&rows).unwrap();
-        let batches = table.batches_of(&super::super::Scan::all()).unwrap();
+        let batches = table.batches_of(&Scan::all()).unwrap();
         let pieces: Vec<Bytes> =
             chunks(Format::Ndjson, batches).unwrap().collect::<Result<_>>().unwrap();
         assert!(pieces.len() >= 3, "{} pieces", pieces.len());
