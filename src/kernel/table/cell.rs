@@ -5,8 +5,9 @@ use std::cmp::Ordering;
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, BooleanBuilder, Float64Array, Float64Builder, Int64Array,
-    Int64Builder, StringArray, StringBuilder, TimestampMicrosecondArray, TimestampMicrosecondBuilder,
+    Array, ArrayRef, AsArray, BooleanArray, BooleanBuilder, Float64Array, Float64Builder,
+    Int64Array, Int64Builder, StringArray, StringBuilder, TimestampMicrosecondArray,
+    TimestampMicrosecondBuilder,
 };
 use arrow::datatypes::{Float64Type, Int64Type, TimestampMicrosecondType};
 use serde_json::Value;
@@ -74,7 +75,9 @@ impl Cell {
             (ColumnType::Float, Self::Int(number)) => Some(Self::Float(number::to_float(*number))),
             (ColumnType::Int, Self::Text(text)) => text.trim().parse().ok().map(Self::Int),
             (ColumnType::Float, Self::Text(text)) => text.trim().parse().ok().map(Self::Float),
-            (ColumnType::Bool, Self::Text(text)) => text.trim().to_lowercase().parse().ok().map(Self::Bool),
+            (ColumnType::Bool, Self::Text(text)) => {
+                text.trim().to_lowercase().parse().ok().map(Self::Bool)
+            }
             (ColumnType::Time, Self::Text(text)) => {
                 time_text::parse(text).map(|stamp| Self::Time(Time(stamp.micros)))
             }
@@ -134,7 +137,9 @@ impl CellRef<'_> {
     pub(super) fn order(self, other: Self) -> Ordering {
         match (self, other) {
             (Self::Int(a), Self::Int(b)) | (Self::Time(a), Self::Time(b)) => a.cmp(&b),
-            (Self::Float(a), Self::Float(b)) => a.partial_cmp(&b).unwrap_or_else(|| a.total_cmp(&b)),
+            (Self::Float(a), Self::Float(b)) => {
+                a.partial_cmp(&b).unwrap_or_else(|| a.total_cmp(&b))
+            }
             (Self::Int(a), Self::Float(b)) => number::to_float(a).total_cmp(&b),
             (Self::Float(a), Self::Int(b)) => a.total_cmp(&number::to_float(b)),
             (Self::Bool(a), Self::Bool(b)) => a.cmp(&b),
@@ -176,9 +181,13 @@ impl ColumnArray {
         } else if let Some(texts) = array.as_string_opt::<i32>() {
             Some(Self::Text(texts.clone()))
         } else {
-            array.as_boolean_opt().map(|truths| Self::Bool(truths.clone()))
+            array
+                .as_boolean_opt()
+                .map(|truths| Self::Bool(truths.clone()))
         };
-        typed.ok_or_else(|| Error::internal(format!("a table holds a column of {}", array.data_type())))
+        typed.ok_or_else(|| {
+            Error::internal(format!("a table holds a column of {}", array.data_type()))
+        })
     }
 
     /// The value in a row. A number that is not one (NaN) is nothing, as SQL and JSON have it.

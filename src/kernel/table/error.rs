@@ -42,7 +42,11 @@ impl Faults {
 
 /// The first characters of a text from outside, fit to be shown.
 pub(super) fn short(text: &str) -> String {
-    let mut shown: String = text.chars().take(40).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let mut shown: String = text
+        .chars()
+        .take(40)
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect();
     if text.chars().nth(40).is_some() {
         shown.push('…');
     }
@@ -54,7 +58,11 @@ pub(super) fn not_text(what: &str) -> Error {
 }
 
 pub(super) fn too_large(what: impl fmt::Display, limit: impl fmt::Display) -> Error {
-    Error::new(Kind::TooLarge, "table_too_large", format!("{what} is more than the limit of {limit}"))
+    Error::new(
+        Kind::TooLarge,
+        "table_too_large",
+        format!("{what} is more than the limit of {limit}"),
+    )
 }
 
 pub(super) fn arrow(what: &str, source: arrow::error::ArrowError) -> Error {
@@ -62,22 +70,38 @@ pub(super) fn arrow(what: &str, source: arrow::error::ArrowError) -> Error {
 }
 
 pub(super) fn bad_parquet(why: impl fmt::Display) -> Error {
-    Error::new(Kind::Invalid, "bad_parquet", format!("the Parquet file cannot be read: {why}"))
+    Error::new(
+        Kind::Invalid,
+        "bad_parquet",
+        format!("the Parquet file cannot be read: {why}"),
+    )
 }
 
 pub(super) fn bad_arrow(why: impl fmt::Display) -> Error {
-    Error::new(Kind::Invalid, "bad_arrow", format!("the Arrow data cannot be read: {why}"))
+    Error::new(
+        Kind::Invalid,
+        "bad_arrow",
+        format!("the Arrow data cannot be read: {why}"),
+    )
 }
 
 pub(super) fn bad_column(name: &str, why: &str) -> Error {
-    Error::new(Kind::Invalid, "bad_column", format!("column `{name}` {why}"))
+    Error::new(
+        Kind::Invalid,
+        "bad_column",
+        format!("column `{name}` {why}"),
+    )
 }
 
 pub(super) fn refuse_columns(faults: Vec<Fault>) -> Result<()> {
     if faults.is_empty() {
         return Ok(());
     }
-    Err(Error::invalid("bad_columns", "the columns do not make a table", faults))
+    Err(Error::invalid(
+        "bad_columns",
+        "the columns do not make a table",
+        faults,
+    ))
 }
 
 pub(super) fn no_column(name: &str, columns: &[Column]) -> Error {
@@ -86,7 +110,11 @@ pub(super) fn no_column(name: &str, columns: &[Column]) -> Error {
         Some(near) => format!("did you mean `{near}`?"),
         None => format!("it has {}", listed(known)),
     };
-    Error::new(Kind::Invalid, "column_not_found", format!("the table has no column `{name}`: {hint}"))
+    Error::new(
+        Kind::Invalid,
+        "column_not_found",
+        format!("the table has no column `{name}`: {hint}"),
+    )
 }
 
 pub(super) fn no_table(name: &str, names: &[String]) -> Error {
@@ -105,7 +133,10 @@ pub(super) fn bad_format(name: &str) -> Error {
     Error::new(
         Kind::Invalid,
         "bad_format",
-        format!("`{}` is not a format{hint}: json, csv, ndjson, parquet and arrow are", short(name)),
+        format!(
+            "`{}` is not a format{hint}: json, csv, ndjson, parquet and arrow are",
+            short(name)
+        ),
     )
 }
 
@@ -114,7 +145,10 @@ pub(super) fn not_numbers(column: &str, kind: &str, what: &str) -> Error {
 }
 
 pub(super) fn not_time(column: &Column) -> Error {
-    bad_column(&column.name, &format!("holds {}, not times", column.kind.name()))
+    bad_column(
+        &column.name,
+        &format!("holds {}, not times", column.kind.name()),
+    )
 }
 
 /// Names in backticks, the first twenty of them.
@@ -124,5 +158,9 @@ pub(super) fn listed<'a>(names: impl Iterator<Item = &'a str>) -> String {
     if all.len() > 20 {
         text.push_str(", …");
     }
-    if all.is_empty() { "none".to_owned() } else { text }
+    if all.is_empty() {
+        "none".to_owned()
+    } else {
+        text
+    }
 }

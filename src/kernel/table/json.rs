@@ -6,30 +6,36 @@ use std::collections::HashMap;
 
 use serde_json::{Map, Value};
 
+use super::Table;
 use super::cell::CellRef;
 use super::error::{Faults, short};
 use super::read::Limits;
 use super::read::infer::{self, Look, Tally, Verdict};
 use super::rows::RowsBuilder;
 use super::schema::{Column, ColumnType, name_faults};
-use super::Table;
 use crate::kernel::{Error, Kind, Result};
 
 type Row<'a> = Cow<'a, Map<String, Value>>;
 
+/// What is done with each row: its place, and the row or what is wrong with it.
+type Visit<'v> = dyn FnMut(String, Result<Row<'_>, String>) -> Result<()> + 'v;
+
 /// Somewhere rows can be gone through more than once.
 trait Rows {
-    /// Calls `visit` with each row's place, and the row or what is wrong with it.
-    fn each(&self, visit: &mut dyn FnMut(String, Result<Row<'_>, String>) -> Result<()>) -> Result<()>;
+    /// Calls `visit` with each row.
+    fn each(&self, visit: &mut Visit<'_>) -> Result<()>;
 }
 
 struct Values<'a>(&'a [Value]);
 
 impl Rows for Values<'_> {
-    fn each(&self, visit: &mut dyn FnMut(String, Result<Row<'_>, String>) -> Result<()>) -> Result<()> {
+    fn each(&self, visit: &mut Visit<'_>) -> Result<()> {
         for (at, value) in self.0.iter().enumerate() {
             let row = value.as_object().map(Cow::Borrowed);
-            visit(format!("/{at}"), row.ok_or_else(|| "is not an object".to_owned()))?;
+            visit(
+                format!("/{at}"),
+                row.ok_or_else(|| "is not an object".to_owned()),
+            )?;
         }
         Ok(())
     }
@@ -38,7 +44,7 @@ impl Rows for Values<'_> {
 struct Lines<'a>(&'a [u8]);
 
 impl Rows for Lines<'_> {
-    fn each(&self, visit: &mut dyn FnMut(String, Result<Row<'_>, String>) -> Result<()>) -> Result<()> {
+    fn each(&self, visit: &mut Visit<'_>) -> Result<()> {
         let bytes = self.0.strip_prefix(&[0xEF, 0xBB, 0xBF]).unwrap_or(self.0);
         for (at, line) in bytes.split(|byte| *byte == b'\n').enumerate() {
             if line.trim_ascii().is_empty() {
@@ -57,7 +63,15 @@ impl Rows for Lines<'_> {
 }
 
 pub(super) fn from_values(rows: &[Value]) -> Result<Table> {
-    read(&Values(rows), "bad_rows", "the table", &Limits { rows: u64::MAX, ..Limits::default() })
+    read(
+        &Values(rows),
+        "bad_rows",
+        "the table",
+        &Limits {
+            rows: u64::MAX,
+            ..Limits::default()
+        },
+    )
 }
 
 pub(super) fn from_lines(bytes: &[u8], limits: &Limits) -> Result<Table> {
@@ -66,8 +80,9 @@ pub(super) fn from_lines(bytes: &[u8], limits: &Limits) -> Result<Table> {
 
 pub(super) fn from_document(bytes: &[u8], limits: &Limits) -> Result<Table> {
     let malformed = |why: String| Error::new(Kind::Invalid, "bad_json", why);
-    let document: Value = serde_json::from_slice(bytes)
-        .map_err(|source| malformed(format!("the table is not JSON: {source}")).caused_by(source))?;
+    let document: Value = serde_json::from_slice(bytes).map_err(|source| {
+        malformed(format!("the table is not JSON: {source}")).caused_by(source)
+    })?;
     let rows = match &document {
         Value::Array(rows) => Some(rows),
         Value::Object(object) => object.get("items").and_then(Value::as_array),
@@ -111,14 +126,13 @@ fn learn(rows: &dyn Rows, limits: &Limits) -> Result<Names> {
         limits.check_rows(count)?;
         let Ok(row) = row else { return Ok(()) };
         for (name, value) in row.iter() {
-            let at = match names.places.get(name) {
-                Some(at) => *at,
-                None => {
-                    limits.check_columns(names.order.len() + 1)?;
-                    names.places.insert(name.clone(), names.order.len());
-                    names.order.push((name.clone(), Tally::default()));
-                    names.order.len() - 1
-                }
+            let at = if let Some(at) = names.places.get(name) {
+                *at
+            } else {
+                limits.check_columns(names.order.len() + 1)?;
+                names.places.insert(name.clone(), names.order.len());
+                names.order.push((name.clone(), Tally::default()));
+                names.order.len() - 1
             };
             if let Some((_, tally)) = names.order.get_mut(at) {
                 tally.add(look(value));
@@ -143,7 +157,11 @@ fn look(value: &Value) -> Look {
     }
 }
 
-fn build(rows: &dyn Rows, columns: &[(Column, Verdict)], faults: &mut Faults) -> Result<RowsBuilder> {
+fn build(
+    rows: &dyn Rows,
+    columns: &[(Column, Verdict)],
+    faults: &mut Faults,
+) -> Result<RowsBuilder> {
     let plain: Vec<Column> = columns.iter().map(|(column, _)| column.clone()).collect();
     let mut table = RowsBuilder::new(&plain);
     rows.each(&mut |place, row| {
@@ -155,7 +173,10 @@ fn build(rows: &dyn Rows, columns: &[(Column, Verdict)], faults: &mut Faults) ->
             }
         };
         for (at, (column, verdict)) in columns.iter().enumerate() {
-            match row.get(&column.name).map_or(Ok(CellRef::Null), |value| cell(value, *verdict)) {
+            match row
+                .get(&column.name)
+                .map_or(Ok(CellRef::Null), |value| cell(value, *verdict))
+            {
                 Ok(cell) => table.push(at, cell),
                 Err(why) => {
                     faults.add(&place, format!("column `{}`: {why}", short(&column.name)));
@@ -221,7 +242,11 @@ mod tests {
             json!({"t": "2014-01-01T00:10:00.000000Z", "n": null, "x": 2.5, "ok": false, "s": "é"}),
         ];
         let table = Table::from_rows(&rows).unwrap();
-        let kinds: Vec<_> = table.schema().iter().map(|column| column.kind.name()).collect();
+        let kinds: Vec<_> = table
+            .schema()
+            .iter()
+            .map(|column| column.kind.name())
+            .collect();
         assert_eq!(kinds, ["time", "int", "float", "bool", "text"]);
         assert_eq!(table.to_rows(), rows);
     }
@@ -237,10 +262,18 @@ mod tests {
 
     #[test]
     fn every_bad_line_is_named() {
-        let error = lines("{\"a\":1}\n{\"a\":\n[1]\n{\"a\":\"x\"}\n{\"a\":2}\n{\"a\":[1]}\n").unwrap_err();
-        let places: Vec<_> = error.faults().iter().map(|fault| fault.pointer.as_str()).collect();
+        let error =
+            lines("{\"a\":1}\n{\"a\":\n[1]\n{\"a\":\"x\"}\n{\"a\":2}\n{\"a\":[1]}\n").unwrap_err();
+        let places: Vec<_> = error
+            .faults()
+            .iter()
+            .map(|fault| fault.pointer.as_str())
+            .collect();
         assert_eq!(places, ["line 2", "line 3", "line 4", "line 6"]);
-        assert_eq!(error.faults()[2].detail, "column `a`: `\"x\"` is text, and the column holds int");
+        assert_eq!(
+            error.faults()[2].detail,
+            "column `a`: `\"x\"` is text, and the column holds int"
+        );
         assert_eq!(error.code(), "bad_ndjson");
     }
 
@@ -251,9 +284,18 @@ mod tests {
             assert_eq!(from_document(text.as_bytes(), &limits).unwrap().rows(), 1);
         }
         for text in ["{}", "7", "[1]", "{", ""] {
-            assert_eq!(from_document(text.as_bytes(), &limits).unwrap_err().kind(), Kind::Invalid);
+            assert_eq!(
+                from_document(text.as_bytes(), &limits).unwrap_err().kind(),
+                Kind::Invalid
+            );
         }
-        let few = Limits { columns: 1, ..Limits::default() };
-        assert_eq!(from_lines(b"{\"a\":1,\"b\":2}", &few).unwrap_err().kind(), Kind::TooLarge);
+        let few = Limits {
+            columns: 1,
+            ..Limits::default()
+        };
+        assert_eq!(
+            from_lines(b"{\"a\":1,\"b\":2}", &few).unwrap_err().kind(),
+            Kind::TooLarge
+        );
     }
 }

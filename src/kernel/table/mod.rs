@@ -21,7 +21,7 @@ pub mod read;
 mod rows;
 mod scan;
 mod schema;
-#[cfg(any())]
+#[cfg(feature = "script")]
 pub mod script;
 #[cfg(feature = "sql")]
 pub mod sql;

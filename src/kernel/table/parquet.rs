@@ -8,15 +8,18 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use ::parquet::arrow::ProjectionMask;
 use ::parquet::arrow::arrow_reader::statistics::StatisticsConverter;
 use ::parquet::arrow::arrow_reader::{
-    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader,
+    ParquetRecordBatchReaderBuilder,
 };
 use ::parquet::errors::{ParquetError, Result as ParquetResult};
 use ::parquet::file::metadata::{ColumnChunkMetaData, RowGroupMetaData};
 use ::parquet::file::reader::{ChunkReader, Length};
+use ::parquet::file::statistics::Statistics;
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use bytes::{Buf, Bytes};
 
+use super::Table;
 use super::cell::{Cell, ColumnArray};
 use super::error;
 use super::number;
@@ -24,7 +27,6 @@ use super::read::{Limits, guarded};
 use super::scan::{Batches, Plan, Scan, Test};
 use super::schema::{Column, ColumnType, arrow_schema, columns_of, conform, flat_text_bytes};
 use super::stats::{self, ColumnStats};
-use super::Table;
 use crate::kernel::{Error, Result};
 
 /// Rows that are decoded at a time: few enough that long texts do not pile up.
@@ -85,14 +87,21 @@ enum Bounds {
 impl ParquetTable {
     /// Opens a file: its footer is read, and nothing else.
     pub fn open(source: Arc<dyn ByteSource>) -> Result<Self> {
-        let unlimited = Limits { bytes: u64::MAX, rows: u64::MAX, ..Limits::default() };
+        let unlimited = Limits {
+            bytes: u64::MAX,
+            rows: u64::MAX,
+            ..Limits::default()
+        };
         Self::open_within(source, &unlimited)
     }
 
     /// As [`ParquetTable::open`], unless the file says that it holds more than the limits.
     pub fn open_within(source: Arc<dyn ByteSource>, limits: &Limits) -> Result<Self> {
         limits.check_bytes(source.len())?;
-        let source = Counted { source, read: Arc::default() };
+        let source = Counted {
+            source,
+            read: Arc::default(),
+        };
         guarded("Parquet", || Self::load(source, limits))
     }
 
@@ -102,9 +111,12 @@ impl ParquetTable {
         let columns = columns_of(given.schema())?;
         limits.check_columns(columns.len())?;
         let groups = given.metadata().row_groups();
-        let rows = groups.iter().fold(0, |sum: i64, group| sum.saturating_add(group.num_rows()));
-        let unpacked =
-            groups.iter().fold(0, |sum: i64, group| sum.saturating_add(group.total_byte_size()));
+        let rows = groups
+            .iter()
+            .fold(0, |sum: i64, group| sum.saturating_add(group.num_rows()));
+        let unpacked = groups.iter().fold(0, |sum: i64, group| {
+            sum.saturating_add(group.total_byte_size())
+        });
         let (Ok(rows), Ok(unpacked)) = (u64::try_from(rows), u64::try_from(unpacked)) else {
             return Err(error::bad_parquet("it counts fewer rows than none"));
         };
@@ -116,9 +128,18 @@ impl ParquetTable {
         let metadata = ArrowReaderMetadata::try_new(Arc::clone(given.metadata()), options)
             .map_err(error::bad_parquet)?;
         let schema = arrow_schema(&columns);
-        let bounds = (0..columns.len()).map(|at| bounds_of(&metadata, &schema, at)).collect();
+        let bounds = (0..columns.len())
+            .map(|at| bounds_of(&metadata, &schema, at))
+            .collect();
         let memory = limits.memory;
-        Ok(Self(Arc::new(Inner { source, metadata, columns, schema, bounds, memory })))
+        Ok(Self(Arc::new(Inner {
+            source,
+            metadata,
+            columns,
+            schema,
+            bounds,
+            memory,
+        })))
     }
 
     /// The columns.
@@ -129,7 +150,10 @@ impl ParquetTable {
     /// How many rows there are.
     pub fn rows(&self) -> u64 {
         let groups = self.0.metadata.metadata().row_groups();
-        groups.iter().map(|group| u64::try_from(group.num_rows()).unwrap_or(0)).sum()
+        groups
+            .iter()
+            .map(|group| u64::try_from(group.num_rows()).unwrap_or(0))
+            .sum()
     }
 
     /// How large the file is.
@@ -156,7 +180,13 @@ impl ParquetTable {
         let fields: Vec<Field> = plan
             .read
             .iter()
-            .filter_map(|at| self.0.schema.fields().get(*at).map(|field| field.as_ref().clone()))
+            .filter_map(|at| {
+                self.0
+                    .schema
+                    .fields()
+                    .get(*at)
+                    .map(|field| field.as_ref().clone())
+            })
             .collect();
         let reader = GroupReader {
             table: Arc::clone(&self.0),
@@ -180,7 +210,11 @@ impl ParquetTable {
 
     fn may_match(&self, group: usize, tests: &[Test]) -> bool {
         tests.iter().all(|test| {
-            let bounds = self.0.bounds.get(test.column).and_then(|column| column.get(group));
+            let bounds = self
+                .0
+                .bounds
+                .get(test.column)
+                .and_then(|column| column.get(group));
             match bounds {
                 Some(Bounds::Nothing) => false,
                 Some(Bounds::Between(least, most)) => test.may_meet(least.view(), most.view()),
@@ -192,7 +226,9 @@ impl ParquetTable {
 
 impl std::fmt::Debug for ParquetTable {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ParquetTable").field("columns", &self.0.columns).finish_non_exhaustive()
+        f.debug_struct("ParquetTable")
+            .field("columns", &self.0.columns)
+            .finish_non_exhaustive()
     }
 }
 
@@ -206,7 +242,11 @@ fn with_views(schema: &Schema) -> SchemaRef {
             let text = ColumnType::of(field.data_type()) == Some(ColumnType::Text)
                 && *field.data_type() != DataType::Null;
             let field = field.as_ref().clone();
-            if text { field.with_data_type(DataType::Utf8View) } else { field }
+            if text {
+                field.with_data_type(DataType::Utf8View)
+            } else {
+                field
+            }
         })
         .collect();
     Arc::new(Schema::new_with_metadata(fields, schema.metadata().clone()))
@@ -217,15 +257,24 @@ fn with_views(schema: &Schema) -> SchemaRef {
 fn bounds_of(metadata: &ArrowReaderMetadata, schema: &SchemaRef, at: usize) -> Vec<Bounds> {
     let groups = metadata.metadata().row_groups();
     let unknown = || vec![Bounds::Unknown; groups.len()];
-    let Some(field) = schema.fields().get(at) else { return unknown() };
+    let Some(field) = schema.fields().get(at) else {
+        return unknown();
+    };
     let read = || -> Option<(ColumnArray, ColumnArray, Vec<Option<u64>>)> {
-        let converter =
-            StatisticsConverter::try_new(field.name(), metadata.schema(), metadata.parquet_schema())
-                .ok()?
-                .with_missing_null_counts_as_zero(false);
+        let converter = StatisticsConverter::try_new(
+            field.name(),
+            metadata.schema(),
+            metadata.parquet_schema(),
+        )
+        .ok()?
+        .with_missing_null_counts_as_zero(false);
         let one = Arc::new(Schema::new(vec![field.as_ref().clone()]));
         let fit = |array: ArrayRef| {
-            let given = Schema::new(vec![Field::new(field.name(), array.data_type().clone(), true)]);
+            let given = Schema::new(vec![Field::new(
+                field.name(),
+                array.data_type().clone(),
+                true,
+            )]);
             let batch = RecordBatch::try_new(Arc::new(given), vec![array]).ok()?;
             ColumnArray::of(conform(&batch, &one).ok()?.columns().first()?).ok()
         };
@@ -234,15 +283,20 @@ fn bounds_of(metadata: &ArrowReaderMetadata, schema: &SchemaRef, at: usize) -> V
         let nulls = converter.row_group_null_counts(groups.iter()).ok()?;
         Some((least, most, nulls.iter().collect()))
     };
-    let Some((least, most, nulls)) = read() else { return unknown() };
+    let Some((least, most, nulls)) = read() else {
+        return unknown();
+    };
     let of_group = |(group, meta): (usize, &RowGroupMetaData)| {
         let rows = u64::try_from(meta.num_rows()).unwrap_or(0);
         if nulls.get(group).copied().flatten() == Some(rows) {
             return Bounds::Nothing;
         }
         // Old writers compared texts as signed bytes, and wrote that into fields now deprecated.
-        let stats = meta.columns().get(at).and_then(ColumnChunkMetaData::statistics);
-        if stats.is_none_or(|stats| stats.is_min_max_deprecated()) {
+        let stats = meta
+            .columns()
+            .get(at)
+            .and_then(ColumnChunkMetaData::statistics);
+        if stats.is_none_or(Statistics::is_min_max_deprecated) {
             return Bounds::Unknown;
         }
         match (least.get(group).to_cell(), most.get(group).to_cell()) {
@@ -273,14 +327,23 @@ impl GroupReader {
             .ok_or_else(|| Error::internal("a row group is not there"))?;
         let mut parts = Vec::with_capacity(self.read.len());
         for at in &self.read {
-            let chunk = row_group.columns().get(*at).ok_or_else(|| error::bad_parquet("a column is missing"))?;
+            let chunk = row_group
+                .columns()
+                .get(*at)
+                .ok_or_else(|| error::bad_parquet("a column is missing"))?;
             let (start, length) = chunk.byte_range();
             if start.saturating_add(length) > self.table.source.source.len() {
                 return Err(error::bad_parquet("a column lies beyond its end"));
             }
-            parts.push((start, self.table.source.fetch(start, number::index(length))?));
+            parts.push((
+                start,
+                self.table.source.fetch(start, number::index(length))?,
+            ));
         }
-        let fetched = Fetched { length: self.table.source.source.len(), parts: parts.into() };
+        let fetched = Fetched {
+            length: self.table.source.source.len(),
+            parts: parts.into(),
+        };
         let mask = ProjectionMask::roots(metadata.parquet_schema(), self.read.iter().copied());
         ParquetRecordBatchReaderBuilder::new_with_metadata(fetched, metadata.clone())
             .with_row_groups(vec![group])
@@ -302,10 +365,16 @@ impl GroupReader {
             let Some(batch) = reader.next() else { continue };
             let batch = batch.map_err(error::bad_parquet)?;
             self.current = Some(reader);
-            let texts = batch.columns().iter().map(|array| flat_text_bytes(array.as_ref()));
+            let texts = batch
+                .columns()
+                .iter()
+                .map(|array| flat_text_bytes(array.as_ref()));
             let texts = texts.fold(0, u64::saturating_add);
             if texts > self.table.memory {
-                return Err(error::too_large("a few rows of text", format!("{} bytes", self.table.memory)));
+                return Err(error::too_large(
+                    "a few rows of text",
+                    format!("{} bytes", self.table.memory),
+                ));
             }
             return conform(&batch, &self.schema).map(Some);
         }
@@ -346,7 +415,9 @@ impl Counted {
                 Ok(ours) => *ours,
                 Err(other) => error::bad_parquet(&other),
             },
-            other if self.source.len() < 12 => error::bad_parquet(format!("it is too short ({other})")),
+            other if self.source.len() < 12 => {
+                error::bad_parquet(format!("it is too short ({other})"))
+            }
             other => error::bad_parquet(other),
         }
     }
@@ -368,9 +439,12 @@ impl ChunkReader for Counted {
 
     fn get_bytes(&self, start: u64, length: usize) -> ParquetResult<Bytes> {
         if start.saturating_add(number::size(length)) > self.source.len() {
-            return Err(ParquetError::EOF(format!("{length} bytes at {start} lie beyond its end")));
+            return Err(ParquetError::EOF(format!(
+                "{length} bytes at {start} lie beyond its end"
+            )));
         }
-        self.fetch(start, length).map_err(|error| ParquetError::External(Box::new(error)))
+        self.fetch(start, length)
+            .map_err(|error| ParquetError::External(Box::new(error)))
     }
 }
 
@@ -383,12 +457,16 @@ struct Fetched {
 
 impl Fetched {
     fn from(&self, start: u64) -> ParquetResult<Bytes> {
-        let within = |(at, bytes): &&(u64, Bytes)| {
-            *at <= start && start - *at <= number::size(bytes.len())
-        };
+        let within =
+            |(at, bytes): &&(u64, Bytes)| *at <= start && start - *at <= number::size(bytes.len());
         // Parts may touch: the one that goes on from here is meant, not the one that ends here.
-        let part = self.parts.iter().filter(within).min_by_key(|(at, _)| start - *at);
-        let (at, bytes) = part.ok_or_else(|| ParquetError::EOF(format!("byte {start} is outside of its column")))?;
+        let part = self
+            .parts
+            .iter()
+            .filter(within)
+            .min_by_key(|(at, _)| start - *at);
+        let (at, bytes) = part
+            .ok_or_else(|| ParquetError::EOF(format!("byte {start} is outside of its column")))?;
         Ok(bytes.slice(number::index(start - at)..))
     }
 }
@@ -409,7 +487,9 @@ impl ChunkReader for Fetched {
     fn get_bytes(&self, start: u64, length: usize) -> ParquetResult<Bytes> {
         let rest = self.from(start)?;
         if length > rest.len() {
-            return Err(ParquetError::EOF(format!("{length} bytes at {start} lie outside of their column")));
+            return Err(ParquetError::EOF(format!(
+                "{length} bytes at {start} lie outside of their column"
+            )));
         }
         Ok(rest.slice(..length))
     }

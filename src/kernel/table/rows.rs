@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, UInt32Array};
-use arrow::compute::{SortColumn, SortOptions, concat_batches, lexsort_to_indices, take_record_batch};
+use arrow::compute::{
+    SortColumn, SortOptions, concat_batches, lexsort_to_indices, take_record_batch,
+};
 use arrow::datatypes::{Schema, SchemaRef};
 use serde_json::{Map, Value};
 
@@ -38,12 +40,18 @@ pub struct Order {
 impl Order {
     /// Smallest first; nothing before everything.
     pub fn by(column: impl Into<String>) -> Self {
-        Self { column: column.into(), descending: false }
+        Self {
+            column: column.into(),
+            descending: false,
+        }
     }
 
     /// Largest first; nothing after everything.
     pub fn by_descending(column: impl Into<String>) -> Self {
-        Self { column: column.into(), descending: true }
+        Self {
+            column: column.into(),
+            descending: true,
+        }
     }
 }
 
@@ -68,7 +76,12 @@ impl Table {
     pub(super) fn of_conforming(schema: SchemaRef, batches: Vec<RecordBatch>) -> Result<Self> {
         let columns = columns_of(&schema)?;
         let rows = batches.iter().map(RecordBatch::num_rows).sum();
-        Ok(Self(Arc::new(Inner { columns, schema, batches, rows })))
+        Ok(Self(Arc::new(Inner {
+            columns,
+            schema,
+            batches,
+            rows,
+        })))
     }
 
     /// A table of JSON objects. A column is as they hold it; text that is a time in every row becomes
@@ -115,7 +128,11 @@ impl Table {
 
     /// How much memory the rows take, about.
     pub fn bytes(&self) -> usize {
-        self.0.batches.iter().map(RecordBatch::get_array_memory_size).sum()
+        self.0
+            .batches
+            .iter()
+            .map(RecordBatch::get_array_memory_size)
+            .sum()
     }
 
     /// The values of one column.
@@ -137,7 +154,12 @@ impl Table {
             column.unit = (!unit.is_empty()).then(|| unit.to_owned());
         }
         let schema = arrow_schema(&columns);
-        let batches = self.0.batches.iter().map(|batch| conform(batch, &schema)).collect::<Result<_>>()?;
+        let batches = self
+            .0
+            .batches
+            .iter()
+            .map(|batch| conform(batch, &schema))
+            .collect::<Result<_>>()?;
         Self::of_conforming(schema, batches)
     }
 
@@ -152,11 +174,13 @@ impl Table {
         let read = plan.read.clone();
         let table = self.clone();
         let count = self.0.batches.len();
-        let batches = (0..count).filter_map(move |at| table.0.batches.get(at).cloned()).map(
-            move |batch| {
-                batch.project(&read).map_err(|source| error::arrow("choose columns", source))
-            },
-        );
+        let batches = (0..count)
+            .filter_map(move |at| table.0.batches.get(at).cloned())
+            .map(move |batch| {
+                batch
+                    .project(&read)
+                    .map_err(|source| error::arrow("choose columns", source))
+            });
         Ok(plan.run(batches))
     }
 
@@ -171,7 +195,11 @@ impl Table {
     }
 
     /// Only rows where the column has one of these values.
-    pub fn having<C: Into<Cell>>(&self, column: &str, values: impl IntoIterator<Item = C>) -> Result<Self> {
+    pub fn having<C: Into<Cell>>(
+        &self,
+        column: &str,
+        values: impl IntoIterator<Item = C>,
+    ) -> Result<Self> {
         self.scan(&Scan::all().entity(column, values))
     }
 
@@ -189,15 +217,28 @@ impl Table {
         let mut keys = Vec::with_capacity(orders.len() + 1);
         for order in orders {
             let at = place(&order.column, self.schema())?;
-            let options = SortOptions { descending: order.descending, nulls_first: !order.descending };
-            let values = whole.columns().get(at).cloned().ok_or_else(|| Error::internal("no column"))?;
-            keys.push(SortColumn { values, options: Some(options) });
+            let options = SortOptions {
+                descending: order.descending,
+                nulls_first: !order.descending,
+            };
+            let values = whole
+                .columns()
+                .get(at)
+                .cloned()
+                .ok_or_else(|| Error::internal("no column"))?;
+            keys.push(SortColumn {
+                values,
+                options: Some(options),
+            });
         }
         let rows = u32::try_from(whole.num_rows())
             .map_err(|_many| error::too_large("the table to sort", format!("{} rows", u32::MAX)))?;
         // The sort is not stable: the place of the row is the last key.
         let places: ArrayRef = Arc::new(UInt32Array::from_iter_values(0..rows));
-        keys.push(SortColumn { values: places, options: None });
+        keys.push(SortColumn {
+            values: places,
+            options: None,
+        });
         let sorted = lexsort_to_indices(&keys, None)
             .and_then(|places| take_record_batch(&whole, &places))
             .map_err(|source| error::arrow("sort the table", source))?;
@@ -224,7 +265,7 @@ impl Table {
         let names: Vec<_> = columns.iter().map(|column| column.name.as_str()).collect();
         let mut batches = Vec::new();
         for table in tables {
-            for batch in table.select(&names)?.0.batches.iter() {
+            for batch in table.select(&names)?.batches() {
                 batches.push(conform_nulls(batch, &schema)?);
             }
         }
@@ -248,12 +289,19 @@ impl Table {
 
 /// The columns of a batch, typed. A table holds only the five types, so none is left out.
 pub(super) fn typed(batch: &RecordBatch) -> Vec<ColumnArray> {
-    batch.columns().iter().filter_map(|array| ColumnArray::of(array).ok()).collect()
+    batch
+        .columns()
+        .iter()
+        .filter_map(|array| ColumnArray::of(array).ok())
+        .collect()
 }
 
 /// One column of a batch, typed.
 pub(super) fn column_at(batch: &RecordBatch, at: usize) -> Result<ColumnArray> {
-    let array = batch.columns().get(at).ok_or_else(|| Error::internal("a batch lost a column"))?;
+    let array = batch
+        .columns()
+        .get(at)
+        .ok_or_else(|| Error::internal("a batch lost a column"))?;
     ColumnArray::of(array)
 }
 
@@ -270,7 +318,9 @@ fn join_columns(
             faults.push(fault(format!("has no column `{}`", column.name)));
             continue;
         };
-        let Some(other) = table.schema().get(at) else { continue };
+        let Some(other) = table.schema().get(at) else {
+            continue;
+        };
         let kinds = (column.kind, other.kind);
         match kinds {
             (a, b) if a == b => {}
@@ -290,7 +340,10 @@ fn join_columns(
     }
     for other in table.schema() {
         if !columns.iter().any(|column| column.name == other.name) {
-            faults.push(fault(format!("has a column `{}` that the first table has not", other.name)));
+            faults.push(fault(format!(
+                "has a column `{}` that the first table has not",
+                other.name
+            )));
         }
     }
     faults
@@ -299,7 +352,10 @@ fn join_columns(
 impl Table {
     fn is_all_null(&self, at: usize) -> bool {
         self.0.batches.iter().all(|batch| {
-            batch.columns().get(at).is_some_and(|array| array.null_count() == array.len())
+            batch
+                .columns()
+                .get(at)
+                .is_some_and(|array| array.null_count() == array.len())
         })
     }
 }
@@ -321,10 +377,18 @@ fn conform_nulls(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch>
     let fields: Vec<_> = arrays
         .iter()
         .zip(schema.fields())
-        .map(|(array, field)| field.as_ref().clone().with_data_type(array.data_type().clone()))
+        .map(|(array, field)| {
+            field
+                .as_ref()
+                .clone()
+                .with_data_type(array.data_type().clone())
+        })
         .collect();
     let loose = Arc::new(Schema::new(fields));
-    conform(&super::schema::batch_of(&loose, arrays, batch.num_rows())?, schema)
+    conform(
+        &super::schema::batch_of(&loose, arrays, batch.num_rows())?,
+        schema,
+    )
 }
 
 impl PartialEq for Table {
@@ -352,9 +416,16 @@ pub(super) struct RowsBuilder {
 
 impl RowsBuilder {
     pub(super) fn new(columns: &[Column]) -> Self {
-        let builders =
-            columns.iter().map(|column| super::cell::ColumnBuilder::new(column.kind)).collect();
-        Self { schema: arrow_schema(columns), builders, batches: Vec::new(), pending: 0 }
+        let builders = columns
+            .iter()
+            .map(|column| super::cell::ColumnBuilder::new(column.kind))
+            .collect();
+        Self {
+            schema: arrow_schema(columns),
+            builders,
+            batches: Vec::new(),
+            pending: 0,
+        }
     }
 
     pub(super) fn push(&mut self, column: usize, cell: super::cell::CellRef<'_>) {
@@ -366,7 +437,11 @@ impl RowsBuilder {
     /// Ends the row: every column has been pushed once.
     pub(super) fn end_row(&mut self) -> Result<()> {
         self.pending += 1;
-        if self.pending >= BATCH_ROWS { self.flush() } else { Ok(()) }
+        if self.pending >= BATCH_ROWS {
+            self.flush()
+        } else {
+            Ok(())
+        }
     }
 
     pub(super) fn finish(mut self) -> Result<Table> {
@@ -377,8 +452,13 @@ impl RowsBuilder {
     }
 
     fn flush(&mut self) -> Result<()> {
-        let arrays = self.builders.iter_mut().map(super::cell::ColumnBuilder::finish).collect();
-        self.batches.push(super::schema::batch_of(&self.schema, arrays, self.pending)?);
+        let arrays = self
+            .builders
+            .iter_mut()
+            .map(super::cell::ColumnBuilder::finish)
+            .collect();
+        self.batches
+            .push(super::schema::batch_of(&self.schema, arrays, self.pending)?);
         self.pending = 0;
         Ok(())
     }

@@ -76,7 +76,11 @@ impl Scan {
         to: Option<(Cell, bool)>,
     ) -> Self {
         if from.is_some() || to.is_some() {
-            self.filters.push(Filter::Range { column: column.into(), from, to });
+            self.filters.push(Filter::Range {
+                column: column.into(),
+                from,
+                to,
+            });
         }
         self
     }
@@ -88,7 +92,10 @@ impl Scan {
         values: impl IntoIterator<Item = C>,
     ) -> Self {
         let values = values.into_iter().map(Into::into).collect();
-        self.filters.push(Filter::OneOf { column: column.into(), values });
+        self.filters.push(Filter::OneOf {
+            column: column.into(),
+            values,
+        });
         self
     }
 
@@ -114,7 +121,10 @@ pub(super) struct Test {
 
 #[derive(Debug, Clone)]
 enum Condition {
-    Range { from: Option<(Cell, bool)>, to: Option<(Cell, bool)> },
+    Range {
+        from: Option<(Cell, bool)>,
+        to: Option<(Cell, bool)>,
+    },
     Numbers(Vec<f64>),
     Keys(HashSet<i64>),
     Texts(HashSet<String>),
@@ -125,7 +135,13 @@ impl Test {
         let (name, at, kind) = match filter {
             Filter::Range { column, .. } | Filter::OneOf { column, .. } => {
                 let at = place(column, columns)?;
-                (column, at, columns.get(at).map_or(ColumnType::Text, |column| column.kind))
+                (
+                    column,
+                    at,
+                    columns
+                        .get(at)
+                        .map_or(ColumnType::Text, |column| column.kind),
+                )
             }
         };
         let condition = match filter {
@@ -135,7 +151,10 @@ impl Test {
             },
             Filter::OneOf { values, .. } => one_of(values, kind),
         };
-        Ok(Self { column: at, condition })
+        Ok(Self {
+            column: at,
+            condition,
+        })
     }
 
     fn meets(&self, cell: CellRef<'_>) -> bool {
@@ -144,9 +163,11 @@ impl Test {
             (Condition::Range { from, to }, cell) => {
                 above(cell, from.as_ref()) && below(cell, to.as_ref())
             }
-            (Condition::Numbers(numbers), CellRef::Float(number)) => {
-                numbers.iter().any(|wanted| wanted.total_cmp(&number).is_eq() || *wanted == number)
-            }
+            (Condition::Numbers(numbers), CellRef::Float(number)) => numbers.iter().any(|wanted| {
+                CellRef::Float(*wanted)
+                    .order(CellRef::Float(number))
+                    .is_eq()
+            }),
             (Condition::Keys(keys), CellRef::Int(key) | CellRef::Time(key)) => keys.contains(&key),
             (Condition::Keys(keys), CellRef::Bool(truth)) => keys.contains(&i64::from(truth)),
             (Condition::Texts(texts), CellRef::Text(text)) => texts.contains(text),
@@ -156,14 +177,14 @@ impl Test {
 
     /// Whether a value between `least` and `most` may meet it.
     pub(super) fn may_meet(&self, least: CellRef<'_>, most: CellRef<'_>) -> bool {
-        let within = |cell: CellRef<'_>| {
-            cell.order(least).is_ge() && cell.order(most).is_le()
-        };
+        let within = |cell: CellRef<'_>| cell.order(least).is_ge() && cell.order(most).is_le();
         match &self.condition {
             Condition::Range { from, to } => {
                 above(most, from.as_ref()) && below(least, to.as_ref())
             }
-            Condition::Numbers(numbers) => numbers.iter().any(|number| within(CellRef::Float(*number))),
+            Condition::Numbers(numbers) => {
+                numbers.iter().any(|number| within(CellRef::Float(*number)))
+            }
             Condition::Keys(keys) => keys.iter().any(|key| match least {
                 CellRef::Time(_) => within(CellRef::Time(*key)),
                 CellRef::Bool(_) => within(CellRef::Bool(*key != 0)),
@@ -188,8 +209,14 @@ fn below(cell: CellRef<'_>, to: Option<&(Cell, bool)>) -> bool {
     })
 }
 
-fn bound(bound: Option<&(Cell, bool)>, kind: ColumnType, name: &str) -> Result<Option<(Cell, bool)>> {
-    let Some((cell, inclusive)) = bound else { return Ok(None) };
+fn bound(
+    bound: Option<&(Cell, bool)>,
+    kind: ColumnType,
+    name: &str,
+) -> Result<Option<(Cell, bool)>> {
+    let Some((cell, inclusive)) = bound else {
+        return Ok(None);
+    };
     // A whole column may be bounded by a fraction: the two are compared as numbers.
     let fits = match (kind, cell) {
         (ColumnType::Int, Cell::Float(_)) => Some(cell.clone()),
@@ -197,7 +224,10 @@ fn bound(bound: Option<&(Cell, bool)>, kind: ColumnType, name: &str) -> Result<O
     };
     let cell = fits.ok_or_else(|| {
         let shown = error::short(&cell.view().to_json().to_string());
-        error::bad_column(name, &format!("holds {}, and `{shown}` is none", kind.name()))
+        error::bad_column(
+            name,
+            &format!("holds {}, and `{shown}` is none", kind.name()),
+        )
     })?;
     Ok(Some((cell, *inclusive)))
 }
@@ -225,7 +255,10 @@ fn one_of(values: &[Cell], kind: ColumnType) -> Condition {
 
 /// The place of a column, or an error that suggests another.
 pub(super) fn place(name: &str, columns: &[Column]) -> Result<usize> {
-    columns.iter().position(|column| column.name == name).ok_or_else(|| error::no_column(name, columns))
+    columns
+        .iter()
+        .position(|column| column.name == name)
+        .ok_or_else(|| error::no_column(name, columns))
 }
 
 /// A [`Scan`] made for the columns of one table.
@@ -246,19 +279,30 @@ pub(super) struct Plan {
 impl Plan {
     pub(super) fn new(scan: &Scan, columns: &[Column]) -> Result<Self> {
         let wanted: Vec<usize> = match &scan.columns {
-            Some(names) => names.iter().map(|name| place(name, columns)).collect::<Result<_>>()?,
+            Some(names) => names
+                .iter()
+                .map(|name| place(name, columns))
+                .collect::<Result<_>>()?,
             None => (0..columns.len()).collect(),
         };
-        let tests: Vec<Test> =
-            scan.filters.iter().map(|filter| Test::new(filter, columns)).collect::<Result<_>>()?;
-        let mut read: Vec<usize> =
-            wanted.iter().copied().chain(tests.iter().map(|test| test.column)).collect();
+        let tests: Vec<Test> = scan
+            .filters
+            .iter()
+            .map(|filter| Test::new(filter, columns))
+            .collect::<Result<_>>()?;
+        let mut read: Vec<usize> = wanted
+            .iter()
+            .copied()
+            .chain(tests.iter().map(|test| test.column))
+            .collect();
         read.sort_unstable();
         read.dedup();
         let at = |column: &usize| read.binary_search(column).unwrap_or_default();
         let output = wanted.iter().map(at).collect();
-        let chosen: Vec<Column> =
-            wanted.iter().filter_map(|column| columns.get(*column).cloned()).collect();
+        let chosen: Vec<Column> = wanted
+            .iter()
+            .filter_map(|column| columns.get(*column).cloned())
+            .collect();
         let faults = super::schema::name_faults(chosen.iter().map(|column| column.name.as_str()));
         error::refuse_columns(faults)?;
         Ok(Self {
@@ -277,26 +321,39 @@ impl Plan {
         let mut mask: Option<BooleanArray> = None;
         for test in &self.tests {
             let at = self.read.binary_search(&test.column).unwrap_or_default();
-            let array = batch.columns().get(at).ok_or_else(|| Error::internal("a scan lost a column"))?;
+            let array = batch
+                .columns()
+                .get(at)
+                .ok_or_else(|| Error::internal("a scan lost a column"))?;
             let column = ColumnArray::of(array)?;
-            let met = (0..array.len()).map(|row| Some(test.meets(column.get(row)))).collect();
+            let met = (0..array.len())
+                .map(|row| Some(test.meets(column.get(row))))
+                .collect();
             mask = Some(match mask {
-                Some(mask) => and(&mask, &met).map_err(|source| error::arrow("filter rows", source))?,
+                Some(mask) => {
+                    and(&mask, &met).map_err(|source| error::arrow("filter rows", source))?
+                }
                 None => met,
             });
         }
         let kept = match mask {
-            Some(mask) => {
-                filter_record_batch(batch, &mask).map_err(|source| error::arrow("filter rows", source))?
-            }
+            Some(mask) => filter_record_batch(batch, &mask)
+                .map_err(|source| error::arrow("filter rows", source))?,
             None => batch.clone(),
         };
-        let arrays = self.output.iter().filter_map(|at| kept.columns().get(*at).cloned()).collect();
+        let arrays = self
+            .output
+            .iter()
+            .filter_map(|at| kept.columns().get(*at).cloned())
+            .collect();
         batch_of(&self.schema, arrays, kept.num_rows())
     }
 
     /// Applies this plan to batches that have the columns to read.
-    pub(super) fn run(self, source: impl Iterator<Item = Result<RecordBatch>> + Send + 'static) -> Batches {
+    pub(super) fn run(
+        self,
+        source: impl Iterator<Item = Result<RecordBatch>> + Send + 'static,
+    ) -> Batches {
         Batches {
             schema: Arc::clone(&self.schema),
             skip: self.offset,
@@ -380,6 +437,8 @@ impl Iterator for Batches {
 
 impl std::fmt::Debug for Batches {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Batches").field("plan", &self.plan).finish_non_exhaustive()
+        f.debug_struct("Batches")
+            .field("plan", &self.plan)
+            .finish_non_exhaustive()
     }
 }

@@ -57,13 +57,12 @@ impl ColumnType {
     /// What an Arrow type becomes; `None` is refused (lists, structs, binary, intervals).
     pub(super) fn of(arrow: &DataType) -> Option<Self> {
         Some(match arrow {
-            DataType::Int8 | DataType::Int16 | DataType::Int32 | DataType::Int64 => Self::Int,
-            DataType::UInt8 | DataType::UInt16 | DataType::UInt32 | DataType::UInt64 => Self::Int,
-            DataType::Float16 | DataType::Float32 | DataType::Float64 => Self::Float,
-            DataType::Decimal32(..) | DataType::Decimal64(..) => Self::Float,
-            DataType::Decimal128(..) | DataType::Decimal256(..) => Self::Float,
+            whole if whole.is_integer() => Self::Int,
+            number if number.is_floating() || number.is_decimal() => Self::Float,
             DataType::Boolean => Self::Bool,
-            DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View | DataType::Null => Self::Text,
+            DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View | DataType::Null => {
+                Self::Text
+            }
             DataType::Date32 | DataType::Date64 | DataType::Timestamp(..) => Self::Time,
             DataType::Dictionary(_, values) => Self::of(values)?,
             _ => return None,
@@ -87,19 +86,28 @@ pub struct Column {
 impl Column {
     /// A column without a unit.
     pub fn new(name: impl Into<String>, kind: ColumnType) -> Self {
-        Self { name: name.into(), kind, unit: None }
+        Self {
+            name: name.into(),
+            kind,
+            unit: None,
+        }
     }
 
     fn field(&self) -> Field {
-        let metadata: HashMap<_, _> =
-            self.unit.iter().map(|unit| (UNIT.to_owned(), unit.clone())).collect();
+        let metadata: HashMap<_, _> = self
+            .unit
+            .iter()
+            .map(|unit| (UNIT.to_owned(), unit.clone()))
+            .collect();
         Field::new(&self.name, self.kind.arrow(), true).with_metadata(metadata)
     }
 }
 
 /// The Arrow schema of some columns.
 pub(super) fn arrow_schema(columns: &[Column]) -> SchemaRef {
-    Arc::new(Schema::new(columns.iter().map(Column::field).collect::<Vec<_>>()))
+    Arc::new(Schema::new(
+        columns.iter().map(Column::field).collect::<Vec<_>>(),
+    ))
 }
 
 /// The columns that a schema from anywhere becomes, or every reason why it cannot.
@@ -110,14 +118,23 @@ pub(super) fn columns_of(schema: &Schema) -> Result<Vec<Column>> {
         let Some(kind) = ColumnType::of(field.data_type()) else {
             faults.push(Fault::new(
                 format!("column `{}`", field.name()),
-                format!("holds {}, and a table holds int, float, bool, text and time", field.data_type()),
+                format!(
+                    "holds {}, and a table holds int, float, bool, text and time",
+                    field.data_type()
+                ),
             ));
             continue;
         };
         let unit = field.metadata().get(UNIT).cloned();
-        columns.push(Column { name: field.name().clone(), kind, unit });
+        columns.push(Column {
+            name: field.name().clone(),
+            kind,
+            unit,
+        });
     }
-    faults.extend(name_faults(schema.fields().iter().map(|field| field.name().as_str())));
+    faults.extend(name_faults(
+        schema.fields().iter().map(|field| field.name().as_str()),
+    ));
     error::refuse_columns(faults)?;
     Ok(columns)
 }
@@ -163,7 +180,11 @@ pub(super) fn conform(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordB
 }
 
 /// A batch of arrays that fit the schema; it may have rows and no columns.
-pub(super) fn batch_of(schema: &SchemaRef, arrays: Vec<ArrayRef>, rows: usize) -> Result<RecordBatch> {
+pub(super) fn batch_of(
+    schema: &SchemaRef,
+    arrays: Vec<ArrayRef>,
+    rows: usize,
+) -> Result<RecordBatch> {
     let options = RecordBatchOptions::new().with_row_count(Some(rows));
     RecordBatch::try_new_with_options(Arc::clone(schema), arrays, &options)
         .map_err(|source| error::arrow("put columns together", source))
@@ -173,10 +194,14 @@ fn conform_array(array: &ArrayRef, field: &Field) -> Result<ArrayRef> {
     if array.data_type() == field.data_type() {
         return Ok(Arc::clone(array));
     }
-    let options = CastOptions { safe: false, format_options: FormatOptions::default() };
+    let options = CastOptions {
+        safe: false,
+        format_options: FormatOptions::default(),
+    };
     let cast = |array: &ArrayRef, to: &DataType| {
         cast_with_options(array, to, &options).map_err(|source| {
-            error::bad_column(field.name(), &format!("cannot become {to}: {source}")).caused_by(source)
+            error::bad_column(field.name(), &format!("cannot become {to}: {source}"))
+                .caused_by(source)
         })
     };
     let values = match array.data_type() {
@@ -204,9 +229,18 @@ pub(super) fn flat_text_bytes(array: &dyn Array) -> u64 {
         DataType::Utf8View => {
             let views = array.as_string_view();
             // A view's first four bytes are its length.
-            views.views().iter().map(|view| (*view & u128::from(u32::MAX)) as u64).sum()
+            views
+                .views()
+                .iter()
+                .map(|view| (*view & u128::from(u32::MAX)) as u64)
+                .sum()
         }
-        DataType::Dictionary(_, values) if matches!(**values, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View) => {
+        DataType::Dictionary(_, values)
+            if matches!(
+                **values,
+                DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View
+            ) =>
+        {
             let dictionary = array.as_any_dictionary();
             let longest = longest_text(dictionary.values().as_ref());
             longest.saturating_mul(super::number::size(array.len()))
@@ -217,8 +251,18 @@ pub(super) fn flat_text_bytes(array: &dyn Array) -> u64 {
 
 fn longest_text(values: &dyn Array) -> u64 {
     let longest = match values.data_type() {
-        DataType::Utf8 => values.as_string::<i32>().iter().flatten().map(str::len).max(),
-        DataType::LargeUtf8 => values.as_string::<i64>().iter().flatten().map(str::len).max(),
+        DataType::Utf8 => values
+            .as_string::<i32>()
+            .iter()
+            .flatten()
+            .map(str::len)
+            .max(),
+        DataType::LargeUtf8 => values
+            .as_string::<i64>()
+            .iter()
+            .flatten()
+            .map(str::len)
+            .max(),
         DataType::Utf8View => values.as_string_view().iter().flatten().map(str::len).max(),
         _ => None,
     };

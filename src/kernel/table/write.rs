@@ -28,7 +28,8 @@ pub fn to_bytes(table: &Table, format: Format) -> Result<Vec<u8>> {
 /// Writes a table as a whole into `to`.
 pub fn to_writer(table: &Table, format: Format, mut to: impl Write) -> Result<()> {
     for chunk in chunks(format, table.batches_of(&Scan::all())?)? {
-        to.write_all(&chunk?).map_err(|source| Error::io("write the table", source))?;
+        to.write_all(&chunk?)
+            .map_err(|source| Error::io("write the table", source))?;
     }
     Ok(())
 }
@@ -69,7 +70,12 @@ impl Chunks {
         batches: impl Iterator<Item = Result<RecordBatch>> + Send + 'static,
     ) -> Result<Self> {
         let encoder = Encoder::new(format, &schema)?;
-        Ok(Self { batches: Box::new(batches), encoder, waiting: VecDeque::new(), state: State::Start })
+        Ok(Self {
+            batches: Box::new(batches),
+            encoder,
+            waiting: VecDeque::new(),
+            state: State::Start,
+        })
     }
 
     /// The next piece; an empty one where the writer still gathers, none at the end.
@@ -93,10 +99,17 @@ impl Chunks {
     fn next_batch(&mut self) -> Result<Option<RecordBatch>> {
         const ROWS: usize = 4_096;
         if self.waiting.is_empty() {
-            let Some(batch) = self.batches.next().transpose()? else { return Ok(None) };
-            let cut = if self.encoder.binary() { BATCH_ROWS } else { ROWS };
+            let Some(batch) = self.batches.next().transpose()? else {
+                return Ok(None);
+            };
+            let cut = if self.encoder.binary() {
+                BATCH_ROWS
+            } else {
+                ROWS
+            };
             for start in (0..batch.num_rows()).step_by(cut) {
-                self.waiting.push_back(batch.slice(start, cut.min(batch.num_rows() - start)));
+                self.waiting
+                    .push_back(batch.slice(start, cut.min(batch.num_rows() - start)));
             }
             if self.waiting.is_empty() {
                 self.waiting.push_back(batch);
@@ -126,7 +139,9 @@ impl Iterator for Chunks {
 
 impl std::fmt::Debug for Chunks {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Chunks").field("state", &self.state).finish_non_exhaustive()
+        f.debug_struct("Chunks")
+            .field("state", &self.state)
+            .finish_non_exhaustive()
     }
 }
 
@@ -136,7 +151,9 @@ impl Encoder {
         Ok(match format {
             Format::Json => Self::Json(TextEncoder::new(schema)?),
             Format::Ndjson => Self::Ndjson(TextEncoder::new(schema)?),
-            Format::Csv => Self::Csv(CsvEncoder { schema: Arc::clone(schema) }),
+            Format::Csv => Self::Csv(CsvEncoder {
+                schema: Arc::clone(schema),
+            }),
             Format::Parquet => {
                 let writer = parquet_writer(shared.clone(), schema)?;
                 Self::Parquet(Box::new(Some(writer)), shared)
@@ -165,10 +182,10 @@ impl Encoder {
         match self {
             Self::Json(json) => Ok(json.rows(batch, true)),
             Self::Ndjson(json) => Ok(json.rows(batch, false)),
-            Self::Csv(csv) => csv.rows(batch),
+            Self::Csv(_) => CsvEncoder::rows(batch),
             Self::Parquet(writer, shared) => {
                 if let Some(writer) = writer.as_mut() {
-                    writer.write(batch).map_err(|source| error::bad_parquet(source))?;
+                    writer.write(batch).map_err(error::bad_parquet)?;
                 }
                 Ok(shared.take())
             }
@@ -225,7 +242,10 @@ impl Shared {
 
 impl Write for Shared {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .extend_from_slice(bytes);
         Ok(bytes.len())
     }
 
@@ -250,7 +270,10 @@ impl TextEncoder {
             key.push(b':');
             Ok(key)
         });
-        Ok(Self { keys: keys.collect::<Result<_>>()?, any: false })
+        Ok(Self {
+            keys: keys.collect::<Result<_>>()?,
+            any: false,
+        })
     }
 
     fn rows(&mut self, batch: &RecordBatch, items: bool) -> Vec<u8> {
@@ -302,12 +325,17 @@ impl CsvEncoder {
     fn header(&self) -> Result<Vec<u8>> {
         let mut writer = csv::WriterBuilder::new().from_writer(Vec::new());
         writer
-            .write_record(self.schema.fields().iter().map(|field| field.name().as_bytes()))
+            .write_record(
+                self.schema
+                    .fields()
+                    .iter()
+                    .map(|field| field.name().as_bytes()),
+            )
             .map_err(csv_fault)?;
         finish(writer)
     }
 
-    fn rows(&self, batch: &RecordBatch) -> Result<Vec<u8>> {
+    fn rows(batch: &RecordBatch) -> Result<Vec<u8>> {
         let columns = typed(batch);
         let mut writer = csv::WriterBuilder::new().from_writer(Vec::new());
         let mut scratch = Vec::new();
@@ -325,14 +353,15 @@ impl CsvEncoder {
 
 fn csv_cell(out: &mut Vec<u8>, cell: CellRef<'_>) {
     let _infallible = match cell {
-        CellRef::Null => Ok(()),
         CellRef::Bool(truth) => write!(out, "{truth}"),
         CellRef::Int(number) => write!(out, "{number}"),
         // With its point, so that it is read back as a float.
         CellRef::Float(number) if number.is_finite() => write!(out, "{number:?}"),
-        CellRef::Float(_) => Ok(()),
+        CellRef::Null | CellRef::Float(_) => Ok(()),
         CellRef::Text(text) => out.write_all(text.as_bytes()),
-        CellRef::Time(micros) => time_text::with_text(micros, |text| out.write_all(text.as_bytes())),
+        CellRef::Time(micros) => {
+            time_text::with_text(micros, |text| out.write_all(text.as_bytes()))
+        }
     };
 }
 
@@ -341,7 +370,9 @@ fn csv_fault(source: csv::Error) -> Error {
 }
 
 fn finish(writer: csv::Writer<Vec<u8>>) -> Result<Vec<u8>> {
-    writer.into_inner().map_err(|source| Error::internal(format!("write CSV: {source}")))
+    writer
+        .into_inner()
+        .map_err(|source| Error::internal(format!("write CSV: {source}")))
 }
 
 #[cfg(test)]
@@ -365,7 +396,13 @@ mod tests {
 
     #[test]
     fn every_format_reads_back_as_it_was_written() {
-        for format in [Format::Json, Format::Csv, Format::Ndjson, Format::Parquet, Format::Arrow] {
+        for format in [
+            Format::Json,
+            Format::Csv,
+            Format::Ndjson,
+            Format::Parquet,
+            Format::Arrow,
+        ] {
             let bytes = to_bytes(&sample(), format).unwrap();
             let back = read::table(format, Bytes::from(bytes), &Limits::default()).unwrap();
             assert_eq!(back.to_rows(), sample().to_rows(), "{format:?}");
@@ -385,7 +422,8 @@ mod tests {
     #[test]
     fn json_and_csv_are_as_documented() {
         let table = sample().slice(0, 2).unwrap();
-        let document: Value = serde_json::from_slice(&to_bytes(&table, Format::Json).unwrap()).unwrap();
+        let document: Value =
+            serde_json::from_slice(&to_bytes(&table, Format::Json).unwrap()).unwrap();
         assert_eq!(document, json!({ "items": table.to_rows() }));
         let text = String::from_utf8(to_bytes(&table, Format::Csv).unwrap()).unwrap();
         assert_eq!(
@@ -399,15 +437,21 @@ mod tests {
 
     #[test]
     fn what_json_has_no_number_for_is_null() {
-        let floats: arrow::array::ArrayRef =
-            Arc::new(arrow::array::Float64Array::from(vec![f64::NAN, f64::INFINITY, 1.5]));
+        let floats: arrow::array::ArrayRef = Arc::new(arrow::array::Float64Array::from(vec![
+            f64::NAN,
+            f64::INFINITY,
+            1.5,
+        ]));
         let batch = RecordBatch::try_from_iter([("x", floats)]).unwrap();
         let table = Table::from_batches(&batch.schema(), vec![batch.clone()]).unwrap();
         assert_eq!(
             to_bytes(&table, Format::Json).unwrap(),
             b"{\"items\":[{\"x\":null},{\"x\":null},{\"x\":1.5}]}"
         );
-        assert_eq!(Value::Array(table.to_rows()), json!([{"x": null}, {"x": null}, {"x": 1.5}]));
+        assert_eq!(
+            Value::Array(table.to_rows()),
+            json!([{"x": null}, {"x": null}, {"x": 1.5}])
+        );
     }
 
     #[test]
@@ -415,9 +459,14 @@ mod tests {
         let rows: Vec<_> = (0..10_000).map(|at| json!({ "at": at })).collect();
         let table = Table::from_rows(&rows).unwrap();
         let batches = table.batches_of(&Scan::all()).unwrap();
-        let pieces: Vec<Bytes> =
-            chunks(Format::Ndjson, batches).unwrap().collect::<Result<_>>().unwrap();
+        let pieces: Vec<Bytes> = chunks(Format::Ndjson, batches)
+            .unwrap()
+            .collect::<Result<_>>()
+            .unwrap();
         assert!(pieces.len() >= 3, "{} pieces", pieces.len());
-        assert_eq!(read::ndjson(&pieces.concat(), &Limits::default()).unwrap(), table);
+        assert_eq!(
+            read::ndjson(&pieces.concat(), &Limits::default()).unwrap(),
+            table
+        );
     }
 }

@@ -30,14 +30,22 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { bytes: 256 << 20, memory: 1 << 30, rows: 20_000_000, columns: 1_000 }
+        Self {
+            bytes: 256 << 20,
+            memory: 1 << 30,
+            rows: 20_000_000,
+            columns: 1_000,
+        }
     }
 }
 
 impl Limits {
     pub(super) fn check_rows(&self, rows: u64) -> Result<()> {
         if rows > self.rows {
-            return Err(error::too_large(format!("{rows} rows"), format!("{} rows", self.rows)));
+            return Err(error::too_large(
+                format!("{rows} rows"),
+                format!("{} rows", self.rows),
+            ));
         }
         Ok(())
     }
@@ -52,14 +60,20 @@ impl Limits {
 
     pub(super) fn check_memory(&self, bytes: u64) -> Result<()> {
         if bytes > self.memory {
-            return Err(error::too_large("the unpacked table", format!("{} bytes", self.memory)));
+            return Err(error::too_large(
+                "the unpacked table",
+                format!("{} bytes", self.memory),
+            ));
         }
         Ok(())
     }
 
     pub(super) fn check_bytes(&self, bytes: u64) -> Result<()> {
         if bytes > self.bytes {
-            return Err(error::too_large(format!("{bytes} bytes"), format!("{} bytes", self.bytes)));
+            return Err(error::too_large(
+                format!("{bytes} bytes"),
+                format!("{} bytes", self.bytes),
+            ));
         }
         Ok(())
     }
@@ -68,7 +82,13 @@ impl Limits {
 /// Reads a table of any format.
 pub fn table(format: Format, bytes: Bytes, limits: &Limits) -> Result<Table> {
     match format {
-        Format::Csv => csv_bytes(&bytes, &CsvOptions { limits: *limits, ..CsvOptions::default() }),
+        Format::Csv => csv_bytes(
+            &bytes,
+            &CsvOptions {
+                limits: *limits,
+                ..CsvOptions::default()
+            },
+        ),
         Format::Ndjson => ndjson(&bytes, limits),
         Format::Json => json_rows(&bytes, limits),
         Format::Parquet => parquet(bytes, limits),
@@ -83,7 +103,9 @@ pub fn csv(source: impl Read, options: &CsvOptions) -> Result<Table> {
 
 /// As [`csv`], of bytes at hand.
 pub fn csv_bytes(bytes: &[u8], options: &CsvOptions) -> Result<Table> {
-    options.limits.check_bytes(super::number::size(bytes.len()))?;
+    options
+        .limits
+        .check_bytes(super::number::size(bytes.len()))?;
     csv::read(bytes, options)
 }
 
@@ -136,10 +158,7 @@ fn take(source: impl Read, limits: &Limits) -> Result<Vec<u8>> {
 
 /// Runs a decoder of foreign bytes. Decoders are careful, and yet a hostile file now and then finds
 /// an assertion in them: it ends the reading, not the program.
-pub(super) fn guarded<T>(
-    what: &'static str,
-    decode: impl FnOnce() -> Result<T>,
-) -> Result<T> {
+pub(super) fn guarded<T>(what: &'static str, decode: impl FnOnce() -> Result<T>) -> Result<T> {
     catch_unwind(AssertUnwindSafe(decode)).unwrap_or_else(|panic| {
         let why = panic
             .downcast_ref::<&str>()

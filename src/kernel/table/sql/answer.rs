@@ -14,15 +14,18 @@ use rusqlite::types::ValueRef;
 use super::error;
 use super::fence::Fence;
 use super::vtab::declared;
+use crate::kernel::Result;
 use crate::kernel::table::schema::{arrow_schema, batch_of};
 use crate::kernel::table::{Column, ColumnType, Table, number, time_text};
-use crate::kernel::Result;
 
 /// Runs a query and gathers what it answers, up to the limits.
 pub(super) fn gather(statement: &mut Statement<'_>, fence: &Fence) -> Result<Table> {
     let limits = &fence.limits;
     if statement.column_count() > limits.columns {
-        return Err(error::too_large(&format!("the answer has more than {} columns", limits.columns)));
+        return Err(error::too_large(&format!(
+            "the answer has more than {} columns",
+            limits.columns
+        )));
     }
     let mut columns: Vec<Answer> = statement
         .columns()
@@ -43,7 +46,10 @@ pub(super) fn gather(statement: &mut Statement<'_>, fence: &Fence) -> Result<Tab
             bytes += column.push(value)?;
         }
         if bytes > limits.bytes {
-            return Err(error::too_large(&format!("the answer has more than {} bytes", limits.bytes)));
+            return Err(error::too_large(&format!(
+                "the answer has more than {} bytes",
+                limits.bytes
+            )));
         }
     }
     table(columns, count)
@@ -58,19 +64,29 @@ fn table(answers: Vec<Answer>, rows: usize) -> Result<Table> {
         arrays.push(array);
     }
     let schema = arrow_schema(&columns);
-    let batches = if rows == 0 { Vec::new() } else { vec![batch_of(&schema, arrays, rows)?] };
+    let batches = if rows == 0 {
+        Vec::new()
+    } else {
+        vec![batch_of(&schema, arrays, rows)?]
+    };
     Table::of_conforming(schema, batches)
 }
 
 /// A name that no column has yet: `t` a second time is `t_2`.
 fn unique(name: &str, columns: &[Column]) -> String {
-    let words: Vec<&str> =
-        name.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty()).collect();
+    let words: Vec<&str> = name
+        .split(|c: char| c.is_whitespace() || c.is_control())
+        .filter(|word| !word.is_empty())
+        .collect();
     let mut base: String = words.join(" ").chars().take(60).collect();
     if base.is_empty() {
         base.push_str("column");
     }
-    let taken = |name: &str| columns.iter().any(|column| column.name.to_lowercase() == name.to_lowercase());
+    let taken = |name: &str| {
+        columns
+            .iter()
+            .any(|column| column.name.to_lowercase() == name.to_lowercase())
+    };
     let mut found = base.clone();
     let mut number = 2;
     while taken(&found) {
@@ -100,7 +116,13 @@ enum Values {
 
 impl Answer {
     fn new(name: &str, declared: Option<ColumnType>) -> Self {
-        Self { name: name.to_owned(), declared, values: Values::Nothing(0), times: true, truths: true }
+        Self {
+            name: name.to_owned(),
+            declared,
+            values: Values::Nothing(0),
+            times: true,
+            truths: true,
+        }
     }
 
     /// Appends a value, and says how many bytes it has.
@@ -115,8 +137,9 @@ impl Answer {
             ValueRef::Integer(whole) => self.push_int(whole),
             ValueRef::Real(number) => self.push_float(number),
             ValueRef::Text(text) => {
-                let text = std::str::from_utf8(text)
-                    .map_err(|_| error::bad_sql(format!("column `{}` is not UTF-8", self.name)))?;
+                let text = std::str::from_utf8(text).map_err(|_bytes| {
+                    error::bad_sql(format!("column `{}` is not UTF-8", self.name))
+                })?;
                 self.times = self.times && time_text::parse_canonical(text).is_some();
                 self.widen_to_text();
                 if let Values::Texts(builder) = &mut self.values {
@@ -166,7 +189,9 @@ impl Answer {
             }
             Values::Ints(ints) => {
                 let mut builder = Float64Builder::new();
-                ints.finish().iter().for_each(|whole| builder.append_option(whole.map(number::to_float)));
+                ints.finish()
+                    .iter()
+                    .for_each(|whole| builder.append_option(whole.map(number::to_float)));
                 builder
             }
         };
@@ -211,15 +236,20 @@ impl Answer {
             }
             Values::Ints(_) if self.truths && self.declared == Some(ColumnType::Bool) => {
                 let ints = array.as_primitive::<Int64Type>();
-                let truths: BooleanArray = ints.iter().map(|whole| whole.map(|whole| whole == 1)).collect();
+                let truths: BooleanArray = ints
+                    .iter()
+                    .map(|whole| whole.map(|whole| whole == 1))
+                    .collect();
                 (ColumnType::Bool, Arc::new(truths))
             }
             Values::Ints(_) => (ColumnType::Int, array),
             Values::Floats(_) => (ColumnType::Float, array),
             Values::Texts(_) if self.times => {
                 let texts = array.as_string::<i32>();
-                let times: TimestampMicrosecondArray =
-                    texts.iter().map(|text| text.and_then(time_text::parse_canonical)).collect();
+                let times: TimestampMicrosecondArray = texts
+                    .iter()
+                    .map(|text| text.and_then(time_text::parse_canonical))
+                    .collect();
                 (ColumnType::Time, Arc::new(times.with_timezone("UTC")))
             }
             Values::Texts(_) => (ColumnType::Text, array),

@@ -20,7 +20,10 @@ pub(super) fn empty() -> Error {
 
 pub(super) fn check_text(text: &str, limits: &SqlLimits) -> Result<()> {
     if text.len() > limits.text {
-        return Err(too_large(&format!("the query is longer than {} bytes", limits.text)));
+        return Err(too_large(&format!(
+            "the query is longer than {} bytes",
+            limits.text
+        )));
     }
     if text.contains('\0') {
         return Err(bad_sql("the query holds a zero byte"));
@@ -48,16 +51,17 @@ pub(super) fn missing_table(why: &rusqlite::Error) -> Option<&str> {
 
 fn message(why: &rusqlite::Error) -> Option<&str> {
     match why {
-        rusqlite::Error::SqlInputError { msg, .. } => Some(msg),
-        rusqlite::Error::SqliteFailure(_, Some(msg)) => Some(msg),
+        rusqlite::Error::SqlInputError { msg, .. }
+        | rusqlite::Error::SqliteFailure(_, Some(msg)) => Some(msg),
         _ => None,
     }
 }
 
 fn code(why: &rusqlite::Error) -> Option<&ffi::Error> {
     match why {
-        rusqlite::Error::SqlInputError { error, .. } => Some(error),
-        rusqlite::Error::SqliteFailure(error, _) => Some(error),
+        rusqlite::Error::SqlInputError { error, .. } | rusqlite::Error::SqliteFailure(error, _) => {
+            Some(error)
+        }
         _ => None,
     }
 }
@@ -81,7 +85,9 @@ pub(super) fn explain(why: rusqlite::Error, fence: &Fence) -> Error {
     }
     let text = message(&why).map_or_else(|| why.to_string(), str::to_owned);
     match code(&why).map(|error| error.code) {
-        Some(ErrorCode::TooBig) => too_large(&format!("the query, or a value in it, is too long ({text})")),
+        Some(ErrorCode::TooBig) => too_large(&format!(
+            "the query, or a value in it, is too long ({text})"
+        )),
         Some(ErrorCode::OutOfMemory) => too_large("the query needs more memory than it may have"),
         _ => bad_sql(format!("{text}{}", hint(&text, &notes.columns))),
     }
@@ -98,7 +104,9 @@ fn end(ended: Ended, limits: &SqlLimits) -> Error {
 }
 
 fn hint(text: &str, columns: &std::collections::HashSet<String>) -> String {
-    let Some(column) = text.strip_prefix("no such column: ") else { return String::new() };
+    let Some(column) = text.strip_prefix("no such column: ") else {
+        return String::new();
+    };
     let column = column.rsplit('.').next().unwrap_or(column);
     nearest(column, columns.iter().map(String::as_str))
         .map_or_else(String::new, |near| format!(" (did you mean `{near}`?)"))

@@ -6,7 +6,7 @@ use rusqlite::functions::{Context, FunctionFlags};
 use rusqlite::types::{ToSqlOutput, Value, ValueRef};
 use rusqlite::{Connection, Error, Result};
 
-use crate::kernel::clock::parse_duration;
+use crate::kernel::table::ops::{bucket_start, bucket_width};
 use crate::kernel::table::{number, time_text};
 
 const FLAGS: FunctionFlags = FunctionFlags::SQLITE_UTF8
@@ -42,13 +42,22 @@ const ONE: [One; 23] = [
     ("cube", cube),
 ];
 
-const WHOLE: [One; 4] =
-    [("ceil", f64::ceil), ("ceiling", f64::ceil), ("floor", f64::floor), ("trunc", f64::trunc)];
+const WHOLE: [One; 4] = [
+    ("ceil", f64::ceil),
+    ("ceiling", f64::ceil),
+    ("floor", f64::floor),
+    ("trunc", f64::trunc),
+];
 
 type Two = (&'static str, fn(f64, f64) -> f64);
 
-const TWO: [Two; 5] =
-    [("atan2", f64::atan2), ("pow", f64::powf), ("power", f64::powf), ("mod", remainder), ("log", log)];
+const TWO: [Two; 5] = [
+    ("atan2", f64::atan2),
+    ("pow", f64::powf),
+    ("power", f64::powf),
+    ("mod", remainder),
+    ("log", log),
+];
 
 fn square(x: f64) -> f64 {
     x * x
@@ -126,7 +135,10 @@ fn time_at(context: &Context<'_>, at: usize, name: &str) -> Result<Option<i64>> 
     let micros = value.as_str().ok().and_then(time_text::parse_partial);
     micros.map(Some).ok_or_else(|| {
         let shown = value.as_str().map_or("a number", |text| text);
-        wrong(format!("{name}: `{}` is not a time", crate::kernel::table::error::short(shown)))
+        wrong(format!(
+            "{name}: `{}` is not a time",
+            crate::kernel::table::error::short(shown)
+        ))
     })
 }
 
@@ -137,47 +149,26 @@ fn time_bucket(context: &mut Context<'_>) -> Result<ToSqlOutput<'static>> {
         return Ok(ToSqlOutput::Owned(Value::Null));
     };
     let width = context.get_or_create_aux(0, |width| -> Result<i64> {
-        let text = width.as_str().map_err(|_| wrong("time_bucket: the width is a text such as '10m'".into()))?;
+        let text = width
+            .as_str()
+            .map_err(|_kind| wrong("time_bucket: the width is a text such as '10m'".into()))?;
         bucket_width(text).ok_or_else(|| {
             let shown = crate::kernel::table::error::short(text);
-            wrong(format!("time_bucket: `{shown}` is not a width: write '10m', '1 hour' or '1d'"))
+            wrong(format!(
+                "time_bucket: `{shown}` is not a width: write '10m', '1 hour' or '1d'"
+            ))
         })
     })?;
     let text = time_text::to_text(bucket_start(micros, *width));
-    Ok(ToSqlOutput::Owned(Value::Text(text.into())))
+    Ok(ToSqlOutput::Owned(Value::Text(text)))
 }
 
 /// Any way of writing a time, in the canonical one.
 fn to_time(context: &mut Context<'_>) -> Result<ToSqlOutput<'static>> {
     let text = time_at(context, 0, "to_time")?.map(time_text::to_text);
-    Ok(ToSqlOutput::Owned(text.map_or(Value::Null, |text| Value::Text(text.into()))))
-}
-
-/// A width such as `10m`, `1 hour` or `15 minutes`, in microseconds.
-pub(in super::super) fn bucket_width(text: &str) -> Option<i64> {
-    let text = text.trim().to_lowercase();
-    let digits = text.find(|c: char| !c.is_ascii_digit())?;
-    let (count, unit) = text.split_at_checked(digits)?;
-    let unit = unit.trim();
-    let short = match unit.strip_suffix('s').filter(|unit| unit.len() > 1).unwrap_or(unit) {
-        "millisecond" | "m" if unit == "ms" || unit.starts_with("milli") => "ms",
-        "sec" | "second" => "s",
-        "min" | "minute" => "m",
-        "hr" | "hour" => "h",
-        "day" => "d",
-        "week" => "w",
-        other => other,
-    };
-    let width = parse_duration(&format!("{count}{short}")).ok()?;
-    i64::try_from(width.as_micros()).ok().filter(|width| *width > 0)
-}
-
-/// The start of the bucket that a time falls into.
-pub(in super::super) fn bucket_start(micros: i64, width: i64) -> i64 {
-    const WEEK: i64 = 7 * 86_400_000_000;
-    // 1970-01-05 was a Monday.
-    let origin = if width % WEEK == 0 { 4 * 86_400_000_000 } else { 0 };
-    micros.saturating_sub((micros - origin).rem_euclid(width))
+    Ok(ToSqlOutput::Owned(
+        text.map_or(Value::Null, |text| Value::Text(text)),
+    ))
 }
 
 #[cfg(test)]
@@ -201,7 +192,15 @@ mod tests {
         ] {
             assert_eq!(bucket_width(text), Some(micros), "{text}");
         }
-        for wrong in ["", "m", "0m", "1 month", "-1h", "1.5h", "99999999999999999d"] {
+        for wrong in [
+            "",
+            "m",
+            "0m",
+            "1 month",
+            "-1h",
+            "1.5h",
+            "99999999999999999d",
+        ] {
             assert_eq!(bucket_width(wrong), None, "{wrong}");
         }
     }
@@ -212,8 +211,17 @@ mod tests {
             let micros = time_text::parse(text).unwrap().micros;
             time_text::to_text(bucket_start(micros, bucket_width(width).unwrap()))
         };
-        assert_eq!(text("1969-12-31T23:59:00Z", "10m"), "1969-12-31T23:50:00.000000Z");
-        assert_eq!(text("2014-03-30T01:00:00Z", "1w"), "2014-03-24T00:00:00.000000Z");
-        assert_eq!(text("2014-03-31T01:00:00Z", "1w"), "2014-03-31T00:00:00.000000Z");
+        assert_eq!(
+            text("1969-12-31T23:59:00Z", "10m"),
+            "1969-12-31T23:50:00.000000Z"
+        );
+        assert_eq!(
+            text("2014-03-30T01:00:00Z", "1w"),
+            "2014-03-24T00:00:00.000000Z"
+        );
+        assert_eq!(
+            text("2014-03-31T01:00:00Z", "1w"),
+            "2014-03-31T00:00:00.000000Z"
+        );
     }
 }

@@ -45,7 +45,13 @@ impl Index {
     }
 
     /// The places of the rows whose first keys equal `equal` and whose next key lies within bounds.
-    pub(super) fn find(&self, held: &Held, equal: &[Cell], from: &Bound, to: &Bound) -> Range<usize> {
+    pub(super) fn find(
+        &self,
+        held: &Held,
+        equal: &[Cell],
+        from: &Bound,
+        to: &Bound,
+    ) -> Range<usize> {
         let prefix = |row: u32| {
             self.keys
                 .iter()

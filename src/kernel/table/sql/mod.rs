@@ -10,11 +10,13 @@
 
 mod aggregates;
 mod answer;
+mod demand;
 mod error;
 mod fence;
 mod functions;
 mod index;
 mod params;
+mod shape;
 mod vtab;
 
 #[cfg(test)]
@@ -28,8 +30,8 @@ use rusqlite::{Connection, Statement};
 use serde_json::Value;
 
 use self::fence::Fence;
-use super::catalog::TableCatalog;
 use super::Table;
+use super::catalog::TableCatalog;
 use crate::kernel::Result;
 
 /// How many tables one query may mention; SQLite joins no more.
@@ -82,7 +84,11 @@ pub struct Sql {
 impl Sql {
     /// SQL over `catalog`, within the usual limits.
     pub fn new(catalog: Arc<dyn TableCatalog>) -> Self {
-        Self { catalog, limits: SqlLimits::default(), stop: Arc::default() }
+        Self {
+            catalog,
+            limits: SqlLimits::default(),
+            stop: Arc::default(),
+        }
     }
 
     /// Within other limits.
@@ -101,19 +107,10 @@ impl Sql {
     pub fn query(&self, text: &str, params: &Value) -> Result<Table> {
         error::check_text(text, &self.limits)?;
         let fence = Arc::new(Fence::new(self.limits.clone(), Arc::clone(&self.stop)));
-        let database = self.open(&fence).map_err(|why| error::explain(why, &fence))?;
+        let database = open(&fence).map_err(|why| error::explain(why, &fence))?;
         let mut statement = self.prepare(&database, text, &fence)?;
         params::bind(&mut statement, params, &fence)?;
         answer::gather(&mut statement, &fence)
-    }
-
-    fn open(&self, fence: &Arc<Fence>) -> rusqlite::Result<Connection> {
-        let mut database = Connection::open_in_memory()?;
-        functions::register(&database)?;
-        aggregates::register(&database, fence)?;
-        vtab::register_collation(&database)?;
-        fence::close(&mut database, fence)?;
-        Ok(database)
     }
 
     /// Prepares a query. SQLite names the first table that it does not know; it is looked up in the
@@ -145,8 +142,20 @@ impl Sql {
     }
 }
 
+/// A database that knows our functions and no table, behind its fence.
+fn open(fence: &Arc<Fence>) -> rusqlite::Result<Connection> {
+    let mut database = Connection::open_in_memory()?;
+    functions::register(&database)?;
+    aggregates::register(&database, fence)?;
+    vtab::register_collation(&database)?;
+    fence::close(&mut database, fence)?;
+    Ok(database)
+}
+
 impl std::fmt::Debug for Sql {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Sql").field("limits", &self.limits).finish_non_exhaustive()
+        f.debug_struct("Sql")
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
     }
 }

@@ -50,12 +50,24 @@ fn by_name(
     values: &serde_json::Map<String, Value>,
 ) -> Result<Vec<SqlValue>> {
     let mut faults = Vec::new();
-    let bare: Vec<&str> =
-        names.iter().map(|name| name.as_deref().and_then(|name| name.get(1..)).unwrap_or("?")).collect();
-    for given in values.keys().filter(|given| !bare.contains(&given.as_str())) {
+    let bare: Vec<&str> = names
+        .iter()
+        .map(|name| {
+            name.as_deref()
+                .and_then(|name| name.get(1..))
+                .unwrap_or("?")
+        })
+        .collect();
+    for given in values
+        .keys()
+        .filter(|given| !bare.contains(&given.as_str()))
+    {
         let hint = nearest(given, bare.iter().copied())
             .map_or_else(String::new, |near| format!(": did you mean `{near}`?"));
-        faults.push(Fault::new(format!("/params/{given}"), format!("the query has no `:{given}`{hint}")));
+        faults.push(Fault::new(
+            format!("/params/{given}"),
+            format!("the query has no `:{given}`{hint}"),
+        ));
     }
     let mut bound = Vec::with_capacity(bare.len());
     for name in bare {
@@ -67,7 +79,11 @@ fn by_name(
     if faults.is_empty() {
         return Ok(bound);
     }
-    Err(Error::invalid("bad_sql", "the parameters do not fit the query", faults))
+    Err(Error::invalid(
+        "bad_sql",
+        "the parameters do not fit the query",
+        faults,
+    ))
 }
 
 /// Lists and objects become JSON text, for `json_each`.
@@ -80,7 +96,7 @@ fn sql_value(value: &Value) -> SqlValue {
             .map(SqlValue::Integer)
             .or_else(|| number.as_f64().map(SqlValue::Real))
             .unwrap_or(SqlValue::Null),
-        Value::String(text) => SqlValue::Text(text.clone().into()),
-        nested => SqlValue::Text(nested.to_string().into()),
+        Value::String(text) => SqlValue::Text(text.clone()),
+        nested => SqlValue::Text(nested.to_string()),
     }
 }

@@ -12,23 +12,24 @@ use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use rusqlite::fallible_iterator::FallibleIterator;
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::vtab::{
-    Context, Filters, IndexConstraintOp, IndexInfo, Module, VTab, VTabConnection, VTabCursor,
-    sqlite3_vtab, sqlite3_vtab_cursor,
+    Context, Filters, IndexInfo, Module, VTab, VTabConnection, VTabCursor, sqlite3_vtab,
+    sqlite3_vtab_cursor,
 };
 use rusqlite::{Connection, Result};
 
+use super::demand::Demand;
 use super::error;
 use super::fence::Fence;
-use super::index::{Bound, Held, Index};
+use super::index::{Held, Index};
+use super::shape::{Op, Shape};
+use crate::kernel::Error;
 use crate::kernel::table::catalog::SqlTable;
 use crate::kernel::table::cell::{Cell, CellRef, ColumnArray};
 use crate::kernel::table::scan::{Batches, Filter, Scan};
 use crate::kernel::table::schema::{Column, ColumnType};
 use crate::kernel::table::{number, time_text};
-use crate::kernel::{Error, Time};
 
 /// The collation of columns of times.
 const TIME: &str = "drip_time";
@@ -82,9 +83,18 @@ pub(super) fn register_table(
     const MODULE: &Module<'static, Tab> = &Module::eponymous_only_module();
     let mut notes = fence.notes();
     notes.tables.insert(name.to_lowercase());
-    notes.columns.extend(table.columns().into_iter().map(|column| column.name));
+    notes
+        .columns
+        .extend(table.columns().into_iter().map(|column| column.name));
     drop(notes);
-    database.create_module(name, MODULE, Some(Source { table, fence: Arc::clone(fence) }))
+    database.create_module(
+        name,
+        MODULE,
+        Some(Source {
+            table,
+            fence: Arc::clone(fence),
+        }),
+    )
 }
 
 /// What SQLite hands to a table when it is first used.
@@ -105,92 +115,6 @@ struct Shared {
     indexes: RefCell<HashMap<String, Rc<Index>>>,
 }
 
-/// A comparison that a scan can use.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Op {
-    Equal,
-    OneOf,
-    Above,
-    From,
-    Below,
-    To,
-}
-
-impl Op {
-    const ALL: [(Self, char); 6] = [
-        (Self::Equal, '='),
-        (Self::OneOf, 'i'),
-        (Self::Above, '>'),
-        (Self::From, 'g'),
-        (Self::Below, '<'),
-        (Self::To, 'l'),
-    ];
-
-    fn of(op: &IndexConstraintOp) -> Option<Self> {
-        match op {
-            IndexConstraintOp::SQLITE_INDEX_CONSTRAINT_EQ => Some(Self::Equal),
-            IndexConstraintOp::SQLITE_INDEX_CONSTRAINT_GT => Some(Self::Above),
-            IndexConstraintOp::SQLITE_INDEX_CONSTRAINT_GE => Some(Self::From),
-            IndexConstraintOp::SQLITE_INDEX_CONSTRAINT_LT => Some(Self::Below),
-            IndexConstraintOp::SQLITE_INDEX_CONSTRAINT_LE => Some(Self::To),
-            _ => None,
-        }
-    }
-
-    fn letter(self) -> char {
-        Self::ALL.iter().find(|(op, _)| *op == self).map_or('?', |(_, letter)| *letter)
-    }
-
-    fn from_letter(letter: char) -> Option<Self> {
-        Self::ALL.iter().find(|(_, known)| *known == letter).map(|(op, _)| *op)
-    }
-}
-
-/// How a table is scanned: the columns, the comparisons in the order of their values, and the order
-/// of the rows. It travels through SQLite as text.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-struct Shape {
-    columns: u64,
-    terms: Vec<(usize, Op)>,
-    order: Option<(usize, bool)>,
-}
-
-impl Shape {
-    fn encode(&self) -> String {
-        let terms: Vec<_> =
-            self.terms.iter().map(|(column, op)| format!("{column}{}", op.letter())).collect();
-        let order = self
-            .order
-            .map_or_else(String::new, |(column, down)| format!("{column}{}", if down { '-' } else { '+' }));
-        format!("{:x}|{}|{order}", self.columns, terms.join(","))
-    }
-
-    fn decode(text: &str) -> Option<Self> {
-        let mut parts = text.split('|');
-        let columns = u64::from_str_radix(parts.next()?, 16).ok()?;
-        let term = |term: &str| {
-            let letter = term.chars().next_back()?;
-            let column = term.strip_suffix(letter)?.parse().ok()?;
-            Some((column, Op::from_letter(letter)?))
-        };
-        let terms = parts.next()?.split(',').filter(|term| !term.is_empty());
-        let terms = terms.map(term).collect::<Option<Vec<_>>>()?;
-        let order = match parts.next()? {
-            "" => None,
-            order => {
-                let letter = order.chars().next_back()?;
-                Some((order.strip_suffix(letter)?.parse().ok()?, letter == '-'))
-            }
-        };
-        Some(Self { columns, terms, order })
-    }
-
-    fn uses(&self, column: usize) -> bool {
-        // The last bit stands for every further column.
-        self.columns & (1_u64 << column.min(63)) != 0
-    }
-}
-
 impl Shared {
     fn fail(&self, error: Error) -> rusqlite::Error {
         self.fence.fail(error)
@@ -198,8 +122,9 @@ impl Shared {
 
     /// The columns that a scan reads; one at least, so that rows can be counted.
     fn wanted(&self, shape: &Shape) -> Vec<usize> {
-        let mut wanted: Vec<usize> =
-            (0..self.columns.len()).filter(|column| shape.uses(*column)).collect();
+        let mut wanted: Vec<usize> = (0..self.columns.len())
+            .filter(|column| shape.uses(*column))
+            .collect();
         if wanted.is_empty() && !self.columns.is_empty() {
             wanted.push(0);
         }
@@ -207,13 +132,20 @@ impl Shared {
     }
 
     fn names(&self, wanted: &[usize]) -> Vec<String> {
-        wanted.iter().filter_map(|at| self.columns.get(*at)).map(|column| column.name.clone()).collect()
+        wanted
+            .iter()
+            .filter_map(|at| self.columns.get(*at))
+            .map(|column| column.name.clone())
+            .collect()
     }
 
     /// Everything in some columns, held in memory.
     fn hold(&self, shape: &Shape, filters: Vec<Filter>) -> Result<Held> {
         let wanted = self.wanted(shape);
-        let scan = Scan { filters, ..Scan::all().columns(self.names(&wanted)) };
+        let scan = Scan {
+            filters,
+            ..Scan::all().columns(self.names(&wanted))
+        };
         let batches = self.table.scan(&scan).map_err(|error| self.fail(error))?;
         let mut kept = Vec::new();
         let schema = batches.schema();
@@ -231,7 +163,10 @@ impl Shared {
         let whole = arrow::compute::concat_batches(&schema, &kept)
             .map_err(|source| self.fail(Error::internal(format!("hold a table: {source}"))))?;
         let columns = self.place(&wanted, whole.columns())?;
-        Ok(Held { columns, rows: whole.num_rows() })
+        Ok(Held {
+            columns,
+            rows: whole.num_rows(),
+        })
     }
 
     /// Typed columns at their places in the table.
@@ -262,7 +197,9 @@ impl Shared {
             return Ok(Rc::clone(held));
         }
         let held = Rc::new(self.hold(shape, Vec::new())?);
-        self.held.borrow_mut().insert(shape.columns, Rc::clone(&held));
+        self.held
+            .borrow_mut()
+            .insert(shape.columns, Rc::clone(&held));
         Ok(held)
     }
 
@@ -271,145 +208,21 @@ impl Shared {
             return Rc::clone(index);
         }
         let index = Rc::new(Index::new(held, keys));
-        self.indexes.borrow_mut().insert(text.to_owned(), Rc::clone(&index));
+        self.indexes
+            .borrow_mut()
+            .insert(text.to_owned(), Rc::clone(&index));
         index
-    }
-}
-
-/// The value of a comparison in the type of its column.
-enum Probe {
-    /// No row can meet it.
-    Never,
-    /// SQLite must say: the types differ in a way that only it knows to compare.
-    Unknown,
-    Value(Cell),
-}
-
-fn probe(kind: ColumnType, op: Op, value: ValueRef<'_>) -> Probe {
-    // Up to here every whole number is a float.
-    const EXACT: u64 = 1 << 53;
-    match (kind, value) {
-        (_, ValueRef::Null) => Probe::Never,
-        (ColumnType::Int, ValueRef::Integer(whole)) => Probe::Value(Cell::Int(whole)),
-        (ColumnType::Int, ValueRef::Real(number)) if matches!(op, Op::Equal | Op::OneOf) => {
-            number::to_int(number).map_or(Probe::Never, |whole| Probe::Value(Cell::Int(whole)))
-        }
-        (ColumnType::Int | ColumnType::Float, ValueRef::Real(number)) => Probe::Value(Cell::Float(number)),
-        (ColumnType::Float, ValueRef::Integer(whole)) if whole.unsigned_abs() <= EXACT => {
-            Probe::Value(Cell::Float(number::to_float(whole)))
-        }
-        (ColumnType::Text, ValueRef::Text(text)) => std::str::from_utf8(text)
-            .map_or(Probe::Unknown, |text| Probe::Value(Cell::Text(text.to_owned()))),
-        (ColumnType::Time, ValueRef::Text(text)) => std::str::from_utf8(text)
-            .ok()
-            .and_then(time_text::parse_partial)
-            .map_or(Probe::Unknown, |micros| Probe::Value(Cell::Time(Time(micros)))),
-        _ => Probe::Unknown,
-    }
-}
-
-/// What the values of a scan's comparisons ask for.
-#[derive(Default)]
-struct Demand {
-    equal: Vec<(usize, Cell)>,
-    one_of: Vec<(usize, Vec<Cell>)>,
-    /// The column, and its bounds.
-    ranges: Vec<(usize, Bound, Bound)>,
-    /// A comparison on these columns could not be used.
-    open: Vec<usize>,
-}
-
-impl Demand {
-    /// Reads the values; `None` when no row can meet them.
-    fn read(shape: &Shape, columns: &[Column], args: &Filters<'_>) -> Result<Option<Self>> {
-        let mut demand = Self::default();
-        let mut values = args.iter();
-        for (at, (column, op)) in shape.terms.iter().enumerate() {
-            let kind = columns.get(*column).map_or(ColumnType::Text, |column| column.kind);
-            let value = values.next().unwrap_or(ValueRef::Null);
-            if *op == Op::OneOf {
-                demand.read_list(*column, kind, args, at)?;
-                continue;
-            }
-            match probe(kind, *op, value) {
-                Probe::Never => return Ok(None),
-                Probe::Unknown => demand.open.push(*column),
-                Probe::Value(cell) => demand.add(*column, *op, cell),
-            }
-        }
-        Ok(Some(demand))
-    }
-
-    fn read_list(&mut self, column: usize, kind: ColumnType, args: &Filters<'_>, at: usize) -> Result<()> {
-        let mut list = args.in_values(at)?;
-        let mut cells = Vec::new();
-        let mut known = true;
-        while let Some(value) = list.next()? {
-            match probe(kind, Op::OneOf, value) {
-                Probe::Never => {}
-                Probe::Unknown => known = false,
-                Probe::Value(cell) => cells.push(cell),
-            }
-        }
-        if known {
-            self.one_of.push((column, cells));
-        }
-        Ok(())
-    }
-
-    fn add(&mut self, column: usize, op: Op, cell: Cell) {
-        // A fraction against whole numbers is compared as floats, where the nearest float may equal
-        // it: the bound stays in, and SQLite looks again.
-        let inclusive = matches!(op, Op::From | Op::To) || matches!(cell, Cell::Float(_));
-        match op {
-            Op::Equal | Op::OneOf => self.equal.push((column, cell)),
-            Op::Above | Op::From => self.ranges.push((column, Some((cell, inclusive)), None)),
-            Op::Below | Op::To => self.ranges.push((column, None, Some((cell, inclusive)))),
-        }
-    }
-
-    fn filters(&self, columns: &[Column]) -> Vec<Filter> {
-        let name = |at: &usize| columns.get(*at).map_or_else(String::new, |column| column.name.clone());
-        let equal = self.equal.iter().map(|(column, cell)| Filter::OneOf {
-            column: name(column),
-            values: vec![cell.clone()],
-        });
-        let one_of = self.one_of.iter().map(|(column, cells)| Filter::OneOf {
-            column: name(column),
-            values: cells.clone(),
-        });
-        let ranges = self.ranges.iter().map(|(column, from, to)| Filter::Range {
-            column: name(column),
-            from: from.clone(),
-            to: to.clone(),
-        });
-        equal.chain(one_of).chain(ranges).collect()
-    }
-
-    /// The bounds on one column, narrowed by every comparison.
-    fn bounds(&self, column: usize) -> (Bound, Bound) {
-        let mut from: Bound = None;
-        let mut to: Bound = None;
-        for (_, least, most) in self.ranges.iter().filter(|(of, ..)| *of == column) {
-            if let Some((cell, _)) = least
-                && from.as_ref().is_none_or(|(known, _)| cell.view().order(known.view()).is_gt())
-            {
-                from.clone_from(least);
-            }
-            if let Some((cell, _)) = most
-                && to.as_ref().is_none_or(|(known, _)| cell.view().order(known.view()).is_lt())
-            {
-                to.clone_from(most);
-            }
-        }
-        (from, to)
     }
 }
 
 /// Which rows of the columns at hand a cursor goes through.
 enum Rows {
     Span(Range<usize>),
-    Sorted { index: Rc<Index>, places: Range<usize>, down: bool },
+    Sorted {
+        index: Rc<Index>,
+        places: Range<usize>,
+        down: bool,
+    },
 }
 
 impl Rows {
@@ -417,15 +230,27 @@ impl Rows {
         match self {
             Self::Span(span) => (span.start < span.end).then_some(span.start),
             Self::Sorted { places, .. } if places.is_empty() => None,
-            Self::Sorted { index, places, down: false } => Some(index.row(places.start)),
-            Self::Sorted { index, places, down: true } => Some(index.row(places.end - 1)),
+            Self::Sorted {
+                index,
+                places,
+                down: false,
+            } => Some(index.row(places.start)),
+            Self::Sorted {
+                index,
+                places,
+                down: true,
+            } => Some(index.row(places.end - 1)),
         }
     }
 
     fn advance(&mut self) {
         match self {
             Self::Span(span) => span.start += 1,
-            Self::Sorted { places, down: false, .. } => places.start += 1,
+            Self::Sorted {
+                places,
+                down: false,
+                ..
+            } => places.start += 1,
             Self::Sorted { places, .. } => places.end -= 1,
         }
     }
@@ -471,7 +296,13 @@ unsafe impl VTab<'_> for Tab {
         let columns = source.table.columns();
         let declared: Vec<String> = columns
             .iter()
-            .map(|column| format!("\"{}\" {}", column.name.replace('"', "\"\""), declaration(column.kind)))
+            .map(|column| {
+                format!(
+                    "\"{}\" {}",
+                    column.name.replace('"', "\"\""),
+                    declaration(column.kind)
+                )
+            })
             .collect();
         let text = CString::new(format!("CREATE TABLE x({})", declared.join(", ")))?;
         let shared = Shared {
@@ -483,7 +314,13 @@ unsafe impl VTab<'_> for Tab {
             held: RefCell::default(),
             indexes: RefCell::default(),
         };
-        Ok((Cow::Owned(text), Self { base: sqlite3_vtab::default(), shared: Rc::new(shared) }))
+        Ok((
+            Cow::Owned(text),
+            Self {
+                base: sqlite3_vtab::default(),
+                shared: Rc::new(shared),
+            },
+        ))
     }
 
     fn best_index(&self, info: &mut IndexInfo) -> Result<bool> {
@@ -496,7 +333,10 @@ unsafe impl VTab<'_> for Tab {
             shared: Rc::clone(&self.shared),
             shape: (String::new(), Shape::default()),
             batches: None,
-            held: Rc::new(Held { columns: Vec::new(), rows: 0 }),
+            held: Rc::new(Held {
+                columns: Vec::new(),
+                rows: 0,
+            }),
             rows: Rows::Span(0..0),
             current: None,
             count: 0,
@@ -514,23 +354,34 @@ fn plan(shared: &Shared, info: &mut IndexInfo) -> Result<bool> {
             chosen.push((at, column, op));
         }
     }
-    let mut shape = Shape { columns: info.col_used(), ..Shape::default() };
+    let mut shape = Shape {
+        columns: info.col_used(),
+        ..Shape::default()
+    };
     let mut outside = false;
     for (at, column, op) in chosen {
         if !comparable(shared, column, info.collation(at)?) {
             continue;
         }
-        let list = op == Op::Equal && info.is_in_constraint(at)? && info.set_in_constraint(at, true)?;
+        let list =
+            op == Op::Equal && info.is_in_constraint(at)? && info.set_in_constraint(at, true)?;
         outside |= !list && info.rhs_value(at)?.is_none();
-        shape.terms.push((column, if list { Op::OneOf } else { op }));
+        shape
+            .terms
+            .push((column, if list { Op::OneOf } else { op }));
         let place = c_int::try_from(shape.terms.len()).unwrap_or(c_int::MAX);
         info.constraint_usage(at).set_argv_index(place);
     }
     // Sorting here pays where a join looks up the first or the last row before another; elsewhere
     // SQLite sorts with less memory.
     if outside && info.num_of_order_by() == 1 {
-        let order = info.order_bys().next().map(|order| (order.column(), order.is_order_by_desc()));
-        if let Some((Ok(column), down)) = order.map(|(column, down)| (usize::try_from(column), down)) {
+        let order = info
+            .order_bys()
+            .next()
+            .map(|order| (order.column(), order.is_order_by_desc()));
+        if let Some((Ok(column), down)) =
+            order.map(|(column, down)| (usize::try_from(column), down))
+        {
             shape.order = Some((column, down));
             info.set_order_by_consumed(true);
         }
@@ -551,11 +402,21 @@ fn comparable(shared: &Shared, column: usize, collation: &str) -> bool {
 
 fn estimate(shared: &Shared, shape: &Shape, info: &mut IndexInfo) {
     let all = number::count_to_float(number::index(shared.rows.max(1)));
-    let of = |wanted: &[Op]| shape.terms.iter().filter(|(_, op)| wanted.contains(op)).count();
+    let of = |wanted: &[Op]| {
+        shape
+            .terms
+            .iter()
+            .filter(|(_, op)| wanted.contains(op))
+            .count()
+    };
     let equal = number::count_to_float(of(&[Op::Equal]));
     let narrowed = number::count_to_float(of(&[Op::OneOf, Op::Above, Op::From, Op::Below, Op::To]));
     let rows = (all.powf(1.0 / (1.0 + equal)) / 2_f64.powf(narrowed)).max(1.0);
-    let cost = if equal > 0.0 { all.log2() + 2.0 + rows } else { all.log2() + 2.0 + rows * 2.0 };
+    let cost = if equal > 0.0 {
+        all.log2() + 2.0 + rows
+    } else {
+        all.log2() + 2.0 + rows * 2.0
+    };
     info.set_estimated_cost(cost);
     info.set_estimated_rows(number::to_int(rows.ceil()).unwrap_or(i64::MAX));
 }
@@ -570,9 +431,10 @@ impl Cursor {
                 keys.push(*column);
             }
         }
-        let range = shape.terms.iter().find(|(column, op)| {
-            !matches!(op, Op::Equal | Op::OneOf) && !keys.contains(column)
-        });
+        let range = shape
+            .terms
+            .iter()
+            .find(|(column, op)| !matches!(op, Op::Equal | Op::OneOf) && !keys.contains(column));
         match (shape.order, range) {
             (Some((column, _)), _) => keys.push(column),
             (None, Some((column, _))) => keys.push(*column),
@@ -596,7 +458,11 @@ impl Cursor {
             return self.stream(&shape, &demand);
         }
         let mut widened = shape.clone();
-        for key in keyed.iter().flatten().chain(shape.order.iter().map(|(column, _)| column)) {
+        for key in keyed
+            .iter()
+            .flatten()
+            .chain(shape.order.iter().map(|(column, _)| column))
+        {
             widened.columns |= 1_u64 << (*key).min(63);
         }
         self.held = self.shared.held(&widened)?;
@@ -607,11 +473,16 @@ impl Cursor {
                     .map_while(|key| demand.equal.iter().find(|(column, _)| column == key))
                     .map(|(_, cell)| cell.clone())
                     .collect();
-                let (from, to) =
-                    keys.get(equal.len()).map_or((None, None), |column| demand.bounds(*column));
+                let (from, to) = keys
+                    .get(equal.len())
+                    .map_or((None, None), |column| demand.bounds(*column));
                 let index = self.shared.index(&text, &self.held, keys);
                 let places = index.find(&self.held, &equal, &from, &to);
-                Rows::Sorted { index, places, down: shape.order.is_some_and(|(_, down)| down) }
+                Rows::Sorted {
+                    index,
+                    places,
+                    down: shape.order.is_some_and(|(_, down)| down),
+                }
             }
             None => match shape.order {
                 Some((column, down)) => self.sorted(column, down),
@@ -625,7 +496,11 @@ impl Cursor {
     fn sorted(&self, column: usize, down: bool) -> Rows {
         let index = Rc::new(Index::new(&self.held, vec![column]));
         let places = 0..index.len();
-        Rows::Sorted { index, places, down }
+        Rows::Sorted {
+            index,
+            places,
+            down,
+        }
     }
 
     /// Reads from the source, with all conditions pushed down.
@@ -639,8 +514,15 @@ impl Cursor {
             return Ok(());
         }
         let wanted = self.shared.wanted(shape);
-        let scan = Scan { filters, ..Scan::all().columns(self.shared.names(&wanted)) };
-        let batches = self.shared.table.scan(&scan).map_err(|error| self.shared.fail(error))?;
+        let scan = Scan {
+            filters,
+            ..Scan::all().columns(self.shared.names(&wanted))
+        };
+        let batches = self
+            .shared
+            .table
+            .scan(&scan)
+            .map_err(|error| self.shared.fail(error))?;
         self.batches = Some((batches, wanted));
         self.rows = Rows::Span(0..0);
         Ok(())
@@ -653,7 +535,9 @@ impl Cursor {
             if self.current.is_some() {
                 return Ok(());
             }
-            let Some((batches, wanted)) = &mut self.batches else { return Ok(()) };
+            let Some((batches, wanted)) = &mut self.batches else {
+                return Ok(());
+            };
             let Some(batch) = batches.next() else {
                 self.batches = None;
                 return Ok(());
@@ -661,7 +545,10 @@ impl Cursor {
             self.shared.check()?;
             let batch = batch.map_err(|error| self.shared.fail(error))?;
             let columns = self.shared.place(wanted, batch.columns())?;
-            self.held = Rc::new(Held { columns, rows: batch.num_rows() });
+            self.held = Rc::new(Held {
+                columns,
+                rows: batch.num_rows(),
+            });
             self.rows = Rows::Span(0..batch.num_rows());
         }
     }
@@ -702,7 +589,9 @@ unsafe impl VTabCursor for Cursor {
 
     fn column(&self, context: &mut Context, column: c_int) -> Result<()> {
         let at = usize::try_from(column).unwrap_or(usize::MAX);
-        let cell = self.current.map_or(CellRef::Null, |row| self.held.cell(at, row));
+        let cell = self
+            .current
+            .map_or(CellRef::Null, |row| self.held.cell(at, row));
         let value = match cell {
             CellRef::Null => ValueRef::Null,
             CellRef::Int(whole) => ValueRef::Integer(whole),
