@@ -494,3 +494,190 @@ impl ChunkReader for Fetched {
         Ok(rest.slice(..length))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{Float64Array, Int64Array, StringArray, TimestampMicrosecondArray};
+    use serde_json::json;
+
+    use super::super::{CsvOptions, Format, read, write};
+    use super::*;
+    use crate::kernel::{Kind, Time};
+
+    /// 300 000 rows: five row groups.
+    fn many() -> Table {
+        let count = 300_000_i64;
+        let numbers: ArrayRef = Arc::new(Int64Array::from_iter_values(0..count));
+        let times =
+            TimestampMicrosecondArray::from_iter_values((0..count).map(|at| at * 600_000_000));
+        let groups =
+            StringArray::from_iter_values((0..count).map(|at| format!("g{}", at / 100_000)));
+        let powers: Float64Array = (0..count)
+            .map(|at| (at % 10 != 0).then(|| number::to_float(at) / 8.0))
+            .collect();
+        let columns: [(&str, ArrayRef); 4] = [
+            ("t", Arc::new(times)),
+            ("group", Arc::new(groups)),
+            ("p", Arc::new(powers)),
+            ("n", numbers),
+        ];
+        let batch = RecordBatch::try_from_iter(columns).unwrap();
+        Table::from_batches(&batch.schema(), vec![batch.clone()]).unwrap()
+    }
+
+    fn store(table: &Table) -> ParquetTable {
+        let bytes = write::to_bytes(table, Format::Parquet).unwrap();
+        ParquetTable::open(Arc::new(Bytes::from(bytes))).unwrap()
+    }
+
+    #[test]
+    fn a_slice_reads_less_than_the_whole_and_finds_the_same() {
+        let (table, stored) = (many(), store(&many()));
+        assert_eq!((stored.rows(), stored.schema()), (300_000, table.schema()));
+        let footer = stored.bytes_read();
+        assert!(
+            footer * 20 < stored.bytes(),
+            "the footer is {footer} of {}",
+            stored.bytes()
+        );
+        let at = |text: &str| Some(Time::parse(text).unwrap());
+        for (scan, share) in [
+            (Scan::all().time("t", at("1971-01-01"), at("1971-01-03")), 4),
+            (Scan::all().columns(["n"]).entity("group", ["g2"]), 4),
+            (
+                Scan::all().columns(["p"]).range(
+                    "n",
+                    Some((Cell::Int(70_000), true)),
+                    Some((Cell::Int(70_010), false)),
+                ),
+                6,
+            ),
+            (
+                Scan::all().columns(["n"]).time("t", at("1990-01-01"), None),
+                1_000_000,
+            ),
+            (Scan::all().limit(3), 4),
+            (
+                Scan::all().columns(["n", "group"]).limit(5).offset(250_000),
+                1,
+            ),
+        ] {
+            let before = stored.bytes_read();
+            assert_eq!(
+                stored.scan(&scan).unwrap(),
+                table.scan(&scan).unwrap(),
+                "{scan:?}"
+            );
+            let read = stored.bytes_read() - before;
+            assert!(
+                read * share <= stored.bytes(),
+                "{scan:?} read {read} of {}",
+                stored.bytes()
+            );
+        }
+        assert_eq!(stored.scan(&Scan::all()).unwrap(), table);
+        assert_eq!(stored.stats().unwrap(), table.stats().unwrap());
+        assert_eq!(stored.preview(2).unwrap(), table.slice(0, 2).unwrap());
+        assert_eq!(
+            stored.scan(&Scan::all().columns(["n"; 0])).unwrap().rows(),
+            300_000
+        );
+    }
+
+    #[test]
+    fn real_turbine_data_is_kept_small_and_whole() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/data/wind/scada-2014q1.csv");
+        let table = read::csv(std::fs::File::open(path).unwrap(), &CsvOptions::default()).unwrap();
+        let stored = store(&table);
+        assert!(stored.bytes() * 4 < std::fs::metadata(path).unwrap().len());
+        assert_eq!(stored.scan(&Scan::all()).unwrap(), table);
+        let day = Scan::all()
+            .columns(["Date_time", "P_avg"])
+            .time(
+                "Date_time",
+                Time::parse("2014-03-30").ok(),
+                Time::parse("2014-03-31").ok(),
+            )
+            .entity("Wind_turbine_name", ["R80711"]);
+        assert_eq!(stored.scan(&day).unwrap(), table.scan(&day).unwrap());
+    }
+
+    #[test]
+    fn one_long_text_named_many_times_is_noticed_before_it_is_copied() {
+        let long = "x".repeat(1 << 20);
+        let table = Table::from_rows(&[json!({ "s": long })]).unwrap();
+        let batch = table.as_batch().unwrap();
+        let many = arrow::compute::take_record_batch(
+            &batch,
+            &arrow::array::UInt32Array::from_value(0, 500),
+        )
+        .unwrap();
+        let many = Table::from_batches(&many.schema(), vec![many.clone()]).unwrap();
+        let bytes = write::to_bytes(&many, Format::Parquet).unwrap();
+        assert!(bytes.len() < 1 << 20);
+        let limits = Limits {
+            memory: 100 << 20,
+            ..Limits::default()
+        };
+        let error = read::parquet(Bytes::from(bytes), &limits).unwrap_err();
+        assert_eq!(error.kind(), Kind::TooLarge);
+    }
+
+    #[test]
+    fn a_source_that_fails_says_so_itself() {
+        struct Broken;
+        impl ByteSource for Broken {
+            fn len(&self) -> u64 {
+                1_000
+            }
+            fn read_at(&self, _offset: u64, _len: usize) -> Result<Bytes> {
+                Err(Error::new(Kind::Io, "disk", "the disk is gone"))
+            }
+        }
+        let error = ParquetTable::open(Arc::new(Broken)).unwrap_err();
+        assert_eq!((error.kind(), error.code()), (Kind::Io, "disk"));
+    }
+
+    #[test]
+    fn damaged_files_are_refused_and_never_panic() {
+        let table = many().slice(0, 2_000).unwrap();
+        for format in [Format::Parquet, Format::Arrow] {
+            let bytes = write::to_bytes(&table, format).unwrap();
+            for cut in (0..bytes.len()).step_by(bytes.len() / 40 + 1) {
+                let cut = Bytes::copy_from_slice(&bytes[..cut]);
+                let error = read::table(format, cut, &Limits::default());
+                // An Arrow stream may end after any batch.
+                assert!(error.is_err() || format == Format::Arrow);
+            }
+            let mut seed = 0x2545_F491_4F6C_DD1D_u64;
+            for _ in 0..1_000 {
+                let mut damaged = bytes.clone();
+                for _ in 0..3 {
+                    seed ^= seed << 13;
+                    seed ^= seed >> 7;
+                    seed ^= seed << 17;
+                    let tail = damaged.len().min(1_500);
+                    let near_end = usize::try_from(seed % 3).unwrap() > 0;
+                    let span = if near_end { tail } else { damaged.len() };
+                    let at = damaged.len() - 1 - usize::try_from(seed >> 8).unwrap() % span;
+                    damaged[at] = u8::try_from(seed & 0xFF).unwrap();
+                }
+                // It is refused, or something is read: what counts is that it ends.
+                if let Ok(read) = read::table(format, damaged.into(), &Limits::default()) {
+                    assert!(read.rows() <= 20_000_000);
+                }
+            }
+        }
+        for short in [
+            &b""[..],
+            b"PAR1",
+            b"PAR1PAR1",
+            b"ARROW1",
+            b"not a table at all",
+        ] {
+            let parquet = read::parquet(Bytes::from_static(short), &Limits::default()).unwrap_err();
+            assert_eq!(parquet.kind(), Kind::Invalid);
+            assert!(read::arrow(Bytes::from_static(short), &Limits::default()).is_err());
+        }
+    }
+}

@@ -468,3 +468,145 @@ impl RowsBuilder {
 pub(super) fn count(batches: &[RecordBatch]) -> u64 {
     number::size(batches.iter().map(RecordBatch::num_rows).sum())
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn wind() -> Table {
+        Table::from_rows(&[
+            json!({"t": "2014-01-01T00:20:00Z", "who": "A", "p": 3.0, "n": 1}),
+            json!({"t": "2014-01-01T00:00:00Z", "who": "B", "p": null, "n": 2}),
+            json!({"t": "2014-01-01T00:10:00Z", "who": "A", "p": 1.0, "n": 3}),
+            json!({"t": null, "who": null, "p": 2.0, "n": 4}),
+        ])
+        .unwrap()
+    }
+
+    fn order(table: &Table) -> Vec<i64> {
+        table
+            .column("n")
+            .unwrap()
+            .iter()
+            .map(|cell| match cell {
+                Cell::Int(number) => *number,
+                other => panic!("{other:?}"),
+            })
+            .collect()
+    }
+
+    #[test]
+    fn rows_are_cut_by_time_entity_place_and_column() {
+        let at = |text: &str| Some(Time::parse(text).unwrap());
+        let cut = wind()
+            .between("t", at("2014-01-01T00:00:00Z"), at("2014-01-01T00:20:00Z"))
+            .unwrap();
+        assert_eq!(order(&cut), [2, 3]);
+        assert_eq!(
+            order(
+                &wind()
+                    .between("t", None, at("2014-01-01T00:10:00Z"))
+                    .unwrap()
+            ),
+            [2]
+        );
+        assert_eq!(order(&wind().having("who", ["A", "C"]).unwrap()), [1, 3]);
+        assert_eq!(order(&wind().having("p", [2_i64, 3]).unwrap()), [1, 4]);
+        assert_eq!(order(&wind().slice(1, 2).unwrap()), [2, 3]);
+        assert_eq!(order(&wind().slice(9, 2).unwrap()), Vec::<i64>::new());
+        let both = Scan::all()
+            .columns(["n"])
+            .entity("who", ["A"])
+            .limit(1)
+            .offset(1);
+        assert_eq!(wind().scan(&both).unwrap().to_rows(), [json!({"n": 3})]);
+        let error = wind().select(&["n", "pp"]).unwrap_err();
+        assert!(
+            error.detail().contains("did you mean `p`"),
+            "{}",
+            error.detail()
+        );
+        assert!(wind().select(&["n", "n"]).is_err());
+        assert!(
+            wind()
+                .scan(&Scan::all().range("p", Some((Cell::from("x"), true)), None))
+                .is_err()
+        );
+    }
+
+    #[test]
+    fn sorting_is_stable_and_knows_where_nothing_goes() {
+        assert_eq!(
+            order(&wind().sort_by(&[Order::by("t")]).unwrap()),
+            [4, 2, 3, 1]
+        );
+        assert_eq!(
+            order(&wind().sort_by(&[Order::by_descending("p")]).unwrap()),
+            [1, 4, 3, 2]
+        );
+        assert_eq!(
+            order(
+                &wind()
+                    .sort_by(&[Order::by("who"), Order::by_descending("n")])
+                    .unwrap()
+            ),
+            [4, 3, 1, 2]
+        );
+        let many: Vec<_> = (0..5_000).map(|at| json!({"k": at % 3, "n": at})).collect();
+        let sorted = Table::from_rows(&many)
+            .unwrap()
+            .sort_by(&[Order::by("k")])
+            .unwrap();
+        let first: Vec<i64> = order(&sorted).into_iter().take(1_667).collect();
+        assert!(first.is_sorted() && first.iter().all(|at| at % 3 == 0));
+    }
+
+    #[test]
+    fn tables_are_put_together_when_their_columns_agree() {
+        let whole = Table::from_rows(&[json!({"n": 1, "x": null})]).unwrap();
+        let part = Table::from_rows(&[json!({"x": 2.5, "n": 0.5})]).unwrap();
+        assert_eq!(
+            Table::concat(&[whole.clone(), part.clone(), whole])
+                .unwrap()
+                .to_rows(),
+            [
+                json!({"n": 1.0, "x": null}),
+                json!({"n": 0.5, "x": 2.5}),
+                json!({"n": 1.0, "x": null})
+            ]
+        );
+        let other = Table::from_rows(&[json!({"n": "text", "y": 1})]).unwrap();
+        let error = Table::concat(&[part, other]).unwrap_err();
+        let details: Vec<_> = error
+            .faults()
+            .iter()
+            .map(|fault| fault.detail.as_str())
+            .collect();
+        assert_eq!(
+            details,
+            [
+                "has no column `x`",
+                "column `n` holds text, and float before",
+                "has a column `y` that the first table has not",
+            ]
+        );
+        assert!(Table::concat(&[]).is_err());
+    }
+
+    #[test]
+    fn columns_at_a_glance() {
+        let stats = wind().stats().unwrap();
+        let p = stats.iter().find(|stats| stats.name == "p").unwrap();
+        assert_eq!((p.count, p.nulls, p.mean), (3, 1, Some(2.0)));
+        assert_eq!((p.min.clone(), p.max.clone()), (json!(1.0), json!(3.0)));
+        let t = stats.iter().find(|stats| stats.name == "t").unwrap();
+        assert_eq!(
+            (t.count, t.mean, t.max.clone()),
+            (3, None, json!("2014-01-01T00:20:00.000000Z"))
+        );
+        let empty = wind().slice(0, 0).unwrap().stats().unwrap();
+        assert_eq!((empty[0].count, empty[0].min.clone()), (0, Value::Null));
+    }
+}

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions};
 use arrow::compute::{CastOptions, cast_with_options};
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit, TimestampMicrosecondType};
 use arrow::util::display::FormatOptions;
 use serde::{Deserialize, Serialize};
 
@@ -209,17 +209,24 @@ fn conform_array(array: &ArrayRef, field: &Field) -> Result<ArrayRef> {
         _ => Arc::clone(array),
     };
     match (values.data_type(), field.data_type()) {
-        // A time without a zone is taken as UTC, not as the machine's local time.
-        (DataType::Timestamp(unit, Some(_)), _) => {
-            let plain = cast(&values, &DataType::Timestamp(*unit, Some("UTC".into())))?;
-            cast(&plain, field.data_type())
+        // The number in a timestamp counts from 1970 in UTC, whatever zone it is shown in; where no
+        // zone is named it is taken as UTC.
+        (DataType::Timestamp(unit, _), DataType::Timestamp(..)) => {
+            let numbers = cast(&values, &DataType::Int64)?;
+            in_utc(&cast(&numbers, &DataType::Timestamp(*unit, None))?, cast)
         }
-        (DataType::Date32 | DataType::Date64, to) => {
-            let midnight = cast(&values, &DataType::Timestamp(TimeUnit::Microsecond, None))?;
-            cast(&midnight, to)
-        }
+        (_, DataType::Timestamp(..)) => in_utc(&values, cast),
         (_, to) => cast(&values, to),
     }
+}
+
+fn in_utc(
+    values: &ArrayRef,
+    cast: impl Fn(&ArrayRef, &DataType) -> Result<ArrayRef>,
+) -> Result<ArrayRef> {
+    let plain = cast(values, &DataType::Timestamp(TimeUnit::Microsecond, None))?;
+    let times = plain.as_primitive::<TimestampMicrosecondType>().clone();
+    Ok(Arc::new(times.with_timezone("UTC")))
 }
 
 /// How many bytes a text array will take when every row has its own copy. Arrays that share their
@@ -228,12 +235,7 @@ pub(super) fn flat_text_bytes(array: &dyn Array) -> u64 {
     match array.data_type() {
         DataType::Utf8View => {
             let views = array.as_string_view();
-            // A view's first four bytes are its length.
-            views
-                .views()
-                .iter()
-                .map(|view| (*view & u128::from(u32::MAX)) as u64)
-                .sum()
+            views.lengths().map(u64::from).sum()
         }
         DataType::Dictionary(_, values)
             if matches!(
@@ -267,4 +269,78 @@ fn longest_text(values: &dyn Array) -> u64 {
         _ => None,
     };
     longest.map_or(0, super::number::size)
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{
+        Date32Array, Decimal128Array, Float32Array, Int16Array, LargeStringArray, NullArray,
+        StringDictionaryBuilder, StringViewArray, TimestampMillisecondArray, UInt64Array,
+    };
+    use arrow::datatypes::Int8Type;
+    use serde_json::{Value, json};
+
+    use super::super::Table;
+    use super::*;
+
+    fn table(columns: Vec<(&str, ArrayRef)>) -> Result<Table> {
+        let batch = RecordBatch::try_from_iter(columns).unwrap();
+        Table::from_batches(&batch.schema(), vec![batch.clone()])
+    }
+
+    #[test]
+    fn foreign_types_become_the_five() {
+        let mut words = StringDictionaryBuilder::<Int8Type>::new();
+        words.append_value("a");
+        let day = TimestampMillisecondArray::from(vec![1_396_137_600_000_i64]);
+        let money = Decimal128Array::from(vec![1_250])
+            .with_precision_and_scale(9, 2)
+            .unwrap();
+        let table = table(vec![
+            ("i16", Arc::new(Int16Array::from(vec![-7]))),
+            ("u64", Arc::new(UInt64Array::from(vec![7]))),
+            ("f32", Arc::new(Float32Array::from(vec![0.5]))),
+            ("money", Arc::new(money)),
+            ("large", Arc::new(LargeStringArray::from(vec!["x"]))),
+            ("view", Arc::new(StringViewArray::from(vec!["y"]))),
+            ("word", Arc::new(words.finish())),
+            ("nothing", Arc::new(NullArray::new(1))),
+            ("date", Arc::new(Date32Array::from(vec![16_159]))),
+            ("naive", Arc::new(day.clone())),
+            ("zoned", Arc::new(day.with_timezone("+02:00"))),
+        ])
+        .unwrap();
+        let midnight = "2014-03-30T00:00:00.000000Z";
+        assert_eq!(
+            Value::Array(table.to_rows()),
+            json!([{
+                "i16": -7, "u64": 7, "f32": 0.5, "money": 12.5, "large": "x", "view": "y", "word": "a",
+                "nothing": null, "date": midnight, "naive": midnight, "zoned": midnight
+            }])
+        );
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused_by_name() {
+        let binary: ArrayRef = Arc::new(arrow::array::BinaryArray::from(vec![b"x".as_slice()]));
+        let twice: ArrayRef = Arc::new(Int16Array::from(vec![1]));
+        let error = table(vec![
+            ("raw", binary),
+            ("a", Arc::clone(&twice)),
+            ("A", twice),
+        ])
+        .unwrap_err();
+        let places: Vec<_> = error
+            .faults()
+            .iter()
+            .map(|fault| fault.pointer.as_str())
+            .collect();
+        assert_eq!(places, ["column `raw`", "column 3"]);
+        let error = table(vec![(
+            "big",
+            Arc::new(UInt64Array::from(vec![u64::MAX])) as ArrayRef,
+        )])
+        .unwrap_err();
+        assert!(error.detail().contains("`big`"), "{}", error.detail());
+    }
 }

@@ -277,9 +277,9 @@ fn reduce(
         kind = ColumnType::Float;
     }
     let mut builder = ColumnBuilder::new(kind);
-    running
-        .iter()
-        .for_each(|running| builder.push(running.finish(function, kind)));
+    for running in &running {
+        builder.push(running.finish(function, kind));
+    }
     Ok((kind, builder.finish()))
 }
 

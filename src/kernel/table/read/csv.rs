@@ -221,9 +221,7 @@ fn start_of(record: &ByteRecord) -> usize {
 
 fn ragged(record: &ByteRecord, columns: usize) -> String {
     let has = record.len();
-    let open = record
-        .iter()
-        .any(|cell| cell.iter().filter(|byte| **byte == b'\n').count() > 1);
+    let open = record.iter().any(|cell| line_ends(cell) > 1);
     let hint = if open {
         " (is a quote not closed?)"
     } else {

@@ -117,8 +117,10 @@ impl Fence {
     fn decide(&self, action: AuthAction<'_>) -> Authorization {
         let allowed = match action {
             AuthAction::Function { function_name } => !forbidden(function_name),
-            // No column is read: only that there are rows. SQLite asks so for a `WITH`, too.
-            AuthAction::Read {
+            // A read without a column asks only whether there are rows; SQLite asks so for a `WITH`.
+            AuthAction::Select
+            | AuthAction::Recursive
+            | AuthAction::Read {
                 column_name: "", ..
             } => true,
             AuthAction::Read { table_name, .. } => {

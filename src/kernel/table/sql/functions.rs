@@ -166,9 +166,7 @@ fn time_bucket(context: &mut Context<'_>) -> Result<ToSqlOutput<'static>> {
 /// Any way of writing a time, in the canonical one.
 fn to_time(context: &mut Context<'_>) -> Result<ToSqlOutput<'static>> {
     let text = time_at(context, 0, "to_time")?.map(time_text::to_text);
-    Ok(ToSqlOutput::Owned(
-        text.map_or(Value::Null, |text| Value::Text(text)),
-    ))
+    Ok(ToSqlOutput::Owned(text.map_or(Value::Null, Value::Text)))
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use arrow::array::{ArrayRef, Int64Array, RecordBatch, TimestampMicrosecondArray};
 use bytes::Bytes;
 use serde_json::{Value, json};
 
@@ -467,10 +468,20 @@ fn long_and_deep_queries_are_refused() {
 
 #[test]
 fn a_slice_by_sql_reads_less_than_the_whole() {
-    let many: Vec<Value> = (0..200_000_i64)
-        .map(|at| json!({"t": Value::from(crate::kernel::Time(at * 600_000_000).to_string()), "x": at, "y": at * 7 % 1_000}))
-        .collect();
-    let table = parquet(&Table::from_rows(&many).unwrap());
+    let times =
+        TimestampMicrosecondArray::from_iter_values((0..200_000).map(|at| at * 600_000_000));
+    let columns: [(&str, ArrayRef); 3] = [
+        ("t", Arc::new(times)),
+        ("x", Arc::new(Int64Array::from_iter_values(0..200_000))),
+        (
+            "y",
+            Arc::new(Int64Array::from_iter_values(
+                (0..200_000).map(|at| at * 7 % 1_000),
+            )),
+        ),
+    ];
+    let batch = RecordBatch::try_from_iter(columns).unwrap();
+    let table = parquet(&Table::from_batches(&batch.schema(), vec![batch.clone()]).unwrap());
     let engine = Sql::new(Arc::new(Tables::new().with("many", table.clone())));
     let before = table.bytes_read();
     let query = "SELECT count(*) AS c, min(x) AS least FROM many WHERE t >= '1971-06-01' AND t < '1971-06-02'";
