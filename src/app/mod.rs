@@ -14,7 +14,6 @@ use crate::kernel::error::Result;
 use crate::kernel::http::Routes;
 use crate::kernel::records::{self, SharedRecords};
 use crate::kernel::work::{Shutdown, Workers};
-use crate::server::{self, Check, Health, Server};
 
 /// Every setting that this build knows.
 pub fn schema() -> Vec<&'static [Key]> {
@@ -41,21 +40,17 @@ pub fn open_access(
     )
 }
 
-/// The settings of the daemon's frame.
-pub fn server_config(settings: &Settings) -> Result<server::Config> {
-    Ok(server::Config {
-        max_body: usize::try_from(settings.bytes("server.max_body")?).unwrap_or(usize::MAX),
-        allowed_hosts: settings.list("server.allowed_hosts")?.to_vec(),
-        behind_proxy: settings.bool("server.behind_proxy")?,
-        grace: settings.duration("server.shutdown_grace")?,
-    })
-}
-
 /// The record store of one module, in the module's own folder.
 fn records_of(folder: &DataFolder, module: &str) -> Result<SharedRecords> {
     let path = folder.part(module)?.join(format!("{module}.redb"));
     records::open(&path.display().to_string())
 }
+
+/// Asks one store whether it is open.
+pub type Check = Arc<dyn Fn() -> Result<()> + Send + Sync>;
+
+/// Counts what there is, by module.
+pub type Counts = Arc<dyn Fn() -> Result<Value> + Send + Sync>;
 
 /// Everything that is open.
 pub struct App {
@@ -97,48 +92,23 @@ impl App {
         });
     }
 
-    /// The daemon over these stores.
-    pub fn server(&self, config: server::Config) -> Server {
-        Server {
-            pages: self.pages(&config),
-            routes: self.routes(),
-            access: self.access.clone(),
-            health: self.health(),
-            config,
-        }
-    }
-
-    #[cfg(feature = "web")]
-    fn pages(&self, config: &server::Config) -> Option<Routes> {
-        Some(crate::web::routes(crate::web::Web {
-            access: self.access.clone(),
-            counts: self.health().counts,
-            api: Arc::new(self.routes().table().to_vec()),
-            behind_proxy: config.behind_proxy,
-        }))
-    }
-
-    #[cfg(not(feature = "web"))]
-    fn pages(&self, _config: &server::Config) -> Option<Routes> {
-        None
-    }
-
-    fn routes(&self) -> Routes {
+    /// Every route of every enabled module.
+    pub fn routes(&self) -> Routes {
         access::http::routes(
             self.access.clone(),
             vec![("access", self.access.records().clone())],
         )
     }
 
-    fn health(&self) -> Health {
+    /// Asks each store whether it is open, by name.
+    pub fn checks(&self) -> Vec<(&'static str, Check)> {
         let records = self.access.records().clone();
-        let check: Check = Arc::new(move || records.health());
-        Health {
-            modules: self.modules.clone(),
-            checks: vec![("access", check)],
-            workers: self.workers.clone(),
-            counts: Arc::new(|| Ok::<Value, _>(json!({}))),
-        }
+        vec![("access", Arc::new(move || records.health()))]
+    }
+
+    /// Counts what there is, by module.
+    pub fn counts(&self) -> Counts {
+        Arc::new(|| Ok(json!({})))
     }
 
     /// Ends what runs beside the requests.

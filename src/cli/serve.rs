@@ -13,8 +13,11 @@ use crate::kernel::clock::SystemClock;
 use crate::kernel::config::Settings;
 use crate::kernel::disk::DataFolder;
 use crate::kernel::error::{Error, Kind, Result};
+use crate::kernel::http::Routes;
 use crate::kernel::work::Shutdown;
 use crate::server::{self, Server};
+#[cfg(feature = "web")]
+use crate::web;
 
 #[derive(clap::Args)]
 pub(super) struct Serve {
@@ -65,14 +68,18 @@ impl Daemon {
     pub(super) async fn open(settings: &Settings, shutdown: Shutdown) -> Result<Self> {
         let folder = DataFolder::hold(&settings.path("server.data")?)?;
         let app = App::open(settings, folder, Arc::new(SystemClock), shutdown.clone())?;
-        let config = app::server_config(settings)?;
+        let config = server::Config::read(settings)?;
         let listener = server::listen(settings.text("server.listen")?, config.behind_proxy).await?;
         let address = listener
             .local_addr()
             .map_err(|source| Error::io("ask for the port", source))?;
         app.folder.announce(&address.to_string())?;
         app.start_workers();
-        let server = app.server(config);
+        let behind_proxy = config.behind_proxy;
+        let server = Server {
+            pages: pages(&app, behind_proxy),
+            ..Server::over(&app, config)
+        };
         Ok(Self {
             app,
             address,
@@ -99,6 +106,16 @@ impl Daemon {
         app.close().await;
         outcome
     }
+}
+
+#[cfg(feature = "web")]
+fn pages(app: &App, behind_proxy: bool) -> Option<Routes> {
+    Some(web::routes(web::Web::of(app, behind_proxy)))
+}
+
+#[cfg(not(feature = "web"))]
+fn pages(_app: &App, _behind_proxy: bool) -> Option<Routes> {
+    None
 }
 
 /// SIGTERM and Ctrl-C end the daemon gracefully; the second one ends it at once.
