@@ -122,7 +122,7 @@ pub(super) async fn register_operators(client: &Client, story: &mut Story) -> Re
 }
 
 fn operator_input(name: &str) -> Value {
-    let kind = if name == "curve" { "list" } else { "float" };
+    let kind = if name == "curve" { "array" } else { "float" };
     json!({"name": name, "type": kind})
 }
 
