@@ -35,14 +35,18 @@ mod diff;
 mod draft;
 mod error;
 mod format;
+#[cfg(feature = "http")]
+pub mod http;
 mod lineage;
 mod model;
 mod plan;
 mod refs;
+mod search;
 mod store;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::Value;
@@ -57,6 +61,7 @@ pub use model::{
     Card, CardKey, CardKind, Conditions, Deletion, Origin, Outcome, Revision, Saved, Stage,
 };
 pub use plan::{CARD_DELETED, CARD_SAVED, CARD_STAGED};
+pub use search::{DEPTH_MAX, Found, Hit, QUERY_MAX_BYTES, Search, Sort};
 pub use store::Filter;
 
 use crate::kernel::access::Caller;
@@ -94,6 +99,7 @@ struct Inner {
     bus: Bus,
     /// The number of the newest event; none when it is over. Streams wait for it.
     newest: watch::Sender<Option<u64>>,
+    indexer: search::Indexer,
 }
 
 impl std::fmt::Debug for Fiche {
@@ -140,19 +146,34 @@ impl Fiche {
     /// Opens the cards over what they are kept in.
     pub fn open(parts: Parts) -> Result<Self> {
         let newest = feed::last_number(parts.records.as_ref())?;
+        let index = parts.folder.map(|folder| folder.join("index"));
+        let indexer = search::Indexer::start(parts.records.clone(), index, newest)?;
         Ok(Self {
             inner: Arc::new(Inner {
                 records: parts.records,
                 clock: parts.clock,
                 bus: parts.bus,
                 newest: watch::channel(Some(newest)).0,
+                indexer,
             }),
         })
     }
 
-    /// Ends the streams and the work in the background. Reading and writing still work.
+    /// Ends the streams and the work in the background. Reading and writing still work; what is
+    /// written is found when the cards are opened again.
     pub fn close(&self) {
         self.inner.newest.send_replace(None);
+        self.inner.indexer.close();
+    }
+
+    /// What the cards are kept in, with their audit lines.
+    pub fn store(&self) -> &SharedRecords {
+        &self.inner.records
+    }
+
+    /// Forgets retry keys that are too old to matter; answers how many.
+    pub fn forget_old(&self) -> Result<usize> {
+        feed::forget_old(self.records(), self.inner.clock.now())
     }
 
     /// Whether writes are accepted, and why not.
@@ -254,6 +275,16 @@ impl Fiche {
         changes::read(self.records(), after, limit)
     }
 
+    /// Searches by words. See [`Search::q`] for what can be asked.
+    pub fn search(&self, search: &Search) -> Result<Found> {
+        search::search(self.records(), &self.inner.indexer, search)
+    }
+
+    /// Waits until a search finds change `number`, for at most `time`; answers whether it does.
+    pub fn wait_indexed(&self, number: u64, time: Duration) -> bool {
+        self.inner.indexer.wait(number, time)
+    }
+
     /// The number of the newest change.
     pub fn last_number(&self) -> Result<u64> {
         feed::last_number(self.records())
@@ -337,6 +368,7 @@ impl Fiche {
             self.inner.bus.publish(&event);
         }
         if let Some(last) = numbers.last() {
+            self.inner.indexer.wake(*last);
             self.inner.newest.send_if_modified(|newest| match newest {
                 Some(known) if *known < *last => {
                     *known = *last;
