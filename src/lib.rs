@@ -4,6 +4,8 @@
 pub mod app;
 #[cfg(all(feature = "cli", feature = "http"))]
 pub mod cli;
+#[cfg(feature = "fiche")]
+pub mod fiche;
 pub mod kernel;
 #[cfg(feature = "http")]
 pub mod server;
