@@ -1,5 +1,18 @@
 //! Drip carries an algorithm through its whole life on one machine.
 
+#[cfg(feature = "http")]
+pub mod app;
 #[cfg(feature = "cask")]
 pub mod cask;
+#[cfg(all(feature = "cli", feature = "http"))]
+pub mod cli;
 pub mod kernel;
+#[cfg(feature = "http")]
+pub mod server;
+#[cfg(feature = "web")]
+pub mod web;
+
+/// The library's own tests run under the memory meter, as the program does.
+#[cfg(all(test, feature = "script"))]
+#[global_allocator]
+static METERED: kernel::script::MeteredAllocator = kernel::script::MeteredAllocator::new();
