@@ -228,3 +228,30 @@ pub(super) fn script_failed(how: &str) -> Error {
         format!("the package was installed, but its install script {how}"),
     )
 }
+
+#[cfg(feature = "script")]
+pub(super) fn too_large_for_script(size: u64, most: u64) -> Error {
+    Error::new(
+        Kind::TooLarge,
+        "object_too_large",
+        format!("the object has {size} bytes; a script takes at most {most} into its memory"),
+    )
+}
+
+#[cfg(feature = "script")]
+pub(super) fn too_many_for_script(most: usize) -> Error {
+    Error::new(
+        Kind::TooLarge,
+        "list_too_long",
+        format!("more than {most} objects: give a longer prefix"),
+    )
+}
+
+#[cfg(feature = "client")]
+pub(super) fn connection_lost(source: impl Display) -> Error {
+    Error::new(
+        Kind::Unavailable,
+        "connection_lost",
+        format!("the transfer broke off, nothing was written: {source}"),
+    )
+}

@@ -24,6 +24,11 @@ use crate::kernel::{Bus, Clock, Digest, Event, Result, feed};
 
 mod buckets;
 mod care;
+#[cfg(feature = "cli")]
+pub mod cli;
+#[cfg(feature = "client")]
+pub mod client;
+mod config;
 mod error;
 mod format;
 #[cfg(feature = "http")]
@@ -33,9 +38,12 @@ mod objects;
 pub mod package;
 mod packages;
 mod reading;
+#[cfg(feature = "script")]
+pub mod script;
 mod store;
 
 pub use care::{Checked, Damage, Tidied, Verified};
+pub use config::{Config, KEYS};
 pub use model::{
     BUILT_IN, BucketInfo, BucketSettings, Guard, Kept, OCTETS, ObjectInfo, ObjectList, PackageInfo,
     PackageItem, PutOptions,
