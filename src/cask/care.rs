@@ -61,7 +61,8 @@ pub struct Damage {
 
 impl Cask {
     /// Removes chunks that nothing names and that are older than `grace`. It may run beside any
-    /// number of writers and readers. For a thread that may block.
+    /// number of writers and readers; `grace` must be longer than the write of one chunk takes. For
+    /// a thread that may block.
     pub fn sweep(&self, grace: Duration) -> Result<Swept> {
         let inner = &self.inner;
         let _one = lock(&inner.sweeping);

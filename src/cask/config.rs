@@ -20,7 +20,7 @@ pub const KEYS: &[Key] = &[
         r#""1h""#,
         "How long a chunk that nothing names is kept, for uploads under way.",
     )
-    .must(Rule::Between(0, 365 * 24 * 3_600_000)),
+    .must(Rule::Between(60_000, 365 * 24 * 3_600_000)),
 ];
 
 /// The settings, read.

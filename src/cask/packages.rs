@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::format::{PackageRow, PushedRow};
 use super::model::{Kept, PackageInfo, PackageItem, PutOptions};
+use super::objects::Space;
 use super::package::{self, Contents, Metadata};
 use super::reading::{BlobReader, Opened};
 use super::store::{Change, Found, TRIES, package_key, pushed_key, raced};
@@ -37,23 +38,12 @@ impl Cask {
         options: PutOptions,
         bytes: impl Stream<Item = Result<Bytes>> + Send,
     ) -> Result<Kept<PackageInfo>> {
-        let (name, version) = (Name::new(name)?, Name::new(version)?);
-        if version.as_str() == LATEST {
-            return Err(error::latest_is_no_version());
-        }
+        let (name, version) = checked(name, version)?;
         let inner = self.inner.clone();
-        let room = off_thread_or_here(move || {
-            let settings = inner.bucket_row(BUCKET)?;
-            inner.space(BUCKET, &settings, 0)
-        });
-        let written = self.receive(BUCKET, &options, room.await??, bytes).await?;
+        let room = off_thread_or_here(move || inner.packages_space()).await??;
+        let written = self.receive(BUCKET, &options, room, bytes).await?;
         let (cask, caller) = (self.clone(), caller.clone());
-        off_thread_or_here(move || {
-            let outcome = cask.keep_package(&caller, &name, &version, &written);
-            cask.inner.park(written);
-            outcome
-        })
-        .await?
+        off_thread_or_here(move || cask.keep_package(&caller, &name, &version, written)).await?
     }
 
     /// [`Cask::push`] of bytes in memory, from a thread that may block.
@@ -64,8 +54,15 @@ impl Cask {
         version: &str,
         bytes: Bytes,
     ) -> Result<Kept<PackageInfo>> {
+        let (name, version) = checked(name, version)?;
+        let options = PutOptions {
+            length: Some(bytes.len() as u64),
+            ..PutOptions::default()
+        };
+        let room = self.inner.packages_space()?;
         let once = futures::stream::iter([Ok(bytes)]);
-        wait_for(self.push(caller, name, version, PutOptions::default(), once))
+        let written = wait_for(self.receive(BUCKET, &options, room, once))?;
+        self.keep_package(caller, &name, &version, written)
     }
 
     fn keep_package(
@@ -73,18 +70,29 @@ impl Cask {
         caller: &Caller,
         name: &Name,
         version: &Name,
-        written: &Written,
+        written: Written,
+    ) -> Result<Kept<PackageInfo>> {
+        let outcome = self.keep_blob(caller, name.as_str(), version.as_str(), &written.blob);
+        self.inner.park(written);
+        outcome
+    }
+
+    fn keep_blob(
+        &self,
+        caller: &Caller,
+        name: &str,
+        version: &str,
+        blob: &BlobRef,
     ) -> Result<Kept<PackageInfo>> {
         let inner = &self.inner;
-        let (name, version) = (name.as_str(), version.as_str());
         let owner = package_key(name, version);
         let _turn = inner.turn(&owner);
         // Before the archive is read: what was pushed before needs no second look.
-        let mut kept = inner.pushed_before(name, version, &written.blob)?;
+        let mut kept = inner.pushed_before(name, version, blob)?;
         if kept.is_none() {
-            let metadata = inner.look_into(name, version, &written.blob)?;
+            let metadata = inner.look_into(name, version, blob)?;
             for _ in 0..TRIES {
-                match inner.commit_package(caller, name, version, &written.blob, &metadata) {
+                match inner.commit_package(caller, name, version, blob, &metadata) {
                     Ok(info) => {
                         self.tell_listener(caller, &info)?;
                         return Ok(Kept {
@@ -95,7 +103,7 @@ impl Cask {
                     Err(error) if raced(&error) => {}
                     Err(error) => return Err(error),
                 }
-                kept = inner.pushed_before(name, version, &written.blob)?;
+                kept = inner.pushed_before(name, version, blob)?;
                 if kept.is_some() {
                     break;
                 }
@@ -206,6 +214,11 @@ impl Cask {
 }
 
 impl Inner {
+    fn packages_space(&self) -> Result<Option<Space>> {
+        let settings = self.bucket_row(BUCKET)?;
+        self.space(BUCKET, &settings, 0)
+    }
+
     /// The package as it is, if these bytes were pushed before and are still there. Other bytes
     /// than the first ones are refused for ever.
     fn pushed_before(
@@ -286,6 +299,14 @@ impl Inner {
             .max_by(|a, b| rank(a).cmp(&rank(b)))
             .ok_or_else(|| error::package_not_found(name, LATEST))
     }
+}
+
+fn checked(name: &str, version: &str) -> Result<(Name, Name)> {
+    let (name, version) = (Name::new(name)?, Name::new(version)?);
+    if version.as_str() == LATEST {
+        return Err(error::latest_is_no_version());
+    }
+    Ok((name, version))
 }
 
 /// What the package says must be what the path says; one that says nothing takes the path's word.
