@@ -2,6 +2,8 @@
 
 #[cfg(feature = "http")]
 pub mod app;
+#[cfg(feature = "cask")]
+pub mod cask;
 #[cfg(all(feature = "cli", feature = "http"))]
 pub mod cli;
 #[cfg(feature = "fiche")]
