@@ -7,6 +7,8 @@ pub mod cli;
 pub mod kernel;
 #[cfg(feature = "http")]
 pub mod server;
+#[cfg(feature = "trajectory")]
+pub mod trajectory;
 #[cfg(feature = "web")]
 pub mod web;
 
