@@ -11,6 +11,8 @@ pub mod fiche;
 pub mod kernel;
 #[cfg(feature = "http")]
 pub mod server;
+#[cfg(feature = "trajectory")]
+pub mod trajectory;
 #[cfg(feature = "web")]
 pub mod web;
 
