@@ -1,7 +1,20 @@
 //! Drip carries an algorithm through its whole life on one machine.
 
+#[cfg(feature = "http")]
+pub mod app;
 #[cfg(feature = "atom")]
 pub mod atom;
+#[cfg(all(feature = "cli", feature = "http"))]
+pub mod cli;
 #[cfg(feature = "dashare")]
 pub mod dashare;
 pub mod kernel;
+#[cfg(feature = "http")]
+pub mod server;
+#[cfg(feature = "web")]
+pub mod web;
+
+/// The library's own tests run under the memory meter, as the program does.
+#[cfg(all(test, feature = "script"))]
+#[global_allocator]
+static METERED: kernel::script::MeteredAllocator = kernel::script::MeteredAllocator::new();

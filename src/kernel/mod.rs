@@ -8,6 +8,7 @@ pub mod cli;
 #[cfg(feature = "client")]
 pub mod client;
 pub mod clock;
+pub mod config;
 pub mod disk;
 pub mod error;
 pub mod events;
@@ -18,6 +19,8 @@ pub mod format;
 pub mod http;
 pub mod name;
 pub mod records;
+#[cfg(feature = "script")]
+pub mod script;
 pub mod work;
 
 pub use clock::{Clock, SystemClock, Time};

@@ -1,0 +1,147 @@
+//! `dripctl`: the parser of the command line, and what runs without a daemon. Every other command
+//! talks to the daemon through the slices' own clients.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, Parser, Subcommand};
+
+mod account;
+mod admin;
+mod context;
+mod serve;
+mod settings;
+mod status;
+
+use crate::kernel::cli::{Output, report};
+use crate::kernel::error::{Error, Kind, Result};
+use crate::kernel::script;
+use context::Context;
+
+/// Carries an algorithm through its whole life on one machine.
+#[derive(Parser)]
+#[command(name = "dripctl", version, about, max_term_width = 100)]
+struct Arguments {
+    /// The daemon's address, such as http://127.0.0.1:22315
+    #[arg(long, env = "DRIP_URL", global = true, hide_env_values = true)]
+    url: Option<String>,
+    /// An API token to show the daemon
+    #[arg(long, env = "DRIP_TOKEN", global = true, hide_env_values = true)]
+    token: Option<String>,
+    /// Answer in JSON, for machines
+    #[arg(long, global = true)]
+    json: bool,
+    /// The settings; without it `drip.toml` here, if there is one
+    #[arg(long, env = "DRIP_CONFIG", global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the daemon until it is stopped
+    #[command(alias = "start-webui")]
+    Serve(serve::Serve),
+    /// Make the first account, with the daemon stopped
+    CreateAdmin(admin::CreateAdmin),
+    /// Sign in, and keep the token for this address
+    Login(account::Login),
+    /// Forget the token for this address, here and at the daemon
+    Logout,
+    /// What the daemon is and has
+    Status,
+    /// The settings: show, check, import
+    #[command(subcommand)]
+    Config(settings::Command),
+    /// Accounts
+    #[command(subcommand)]
+    User(account::UserCommand),
+    /// API tokens
+    #[command(subcommand)]
+    Token(account::TokenCommand),
+    /// Completions for a shell, to be put where it looks for them
+    Completions {
+        /// bash, zsh, fish, elvish or powershell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Parses the command line, does what it says, and answers the exit code.
+pub fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Help and version are no failures; clap knows which is which.
+            let _terminal_gone = error.print();
+            return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
+        }
+    };
+    let json = arguments.json;
+    match run(arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => ExitCode::from(report(&error, json)),
+    }
+}
+
+fn run(arguments: Arguments) -> Result<()> {
+    let Arguments {
+        url,
+        token,
+        json,
+        config,
+        command,
+    } = arguments;
+    let context = Context {
+        url,
+        token,
+        config,
+        out: Output::new(json),
+    };
+    let runtime = runtime()?;
+    match command {
+        Command::Serve(serve) => runtime.block_on(serve::run(serve, &context)),
+        Command::CreateAdmin(create) => admin::run(create, &context),
+        Command::Login(login) => runtime.block_on(account::login(login, &context)),
+        Command::Logout => runtime.block_on(account::logout(&context)),
+        Command::Status => runtime.block_on(status::run(&context)),
+        Command::Config(command) => settings::run(command, &context),
+        Command::User(command) => runtime.block_on(account::users(command, &context)),
+        Command::Token(command) => runtime.block_on(account::tokens(command, &context)),
+        Command::Completions { shell } => completions(shell),
+    }
+}
+
+/// Scripts run on the runtime's threads: their stacks are as deep as a fenced script may need.
+fn runtime() -> Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(
+            std::thread::available_parallelism()
+                .map_or(2, usize::from)
+                .min(8),
+        )
+        .max_blocking_threads(64)
+        .thread_stack_size(script::BIG_STACK)
+        .on_thread_start(script::mark_big_stack)
+        .enable_all()
+        .build()
+        .map_err(|source| Error::io("start the runtime", source))
+}
+
+fn completions(shell: clap_complete::Shell) -> Result<()> {
+    let mut text = Vec::new();
+    clap_complete::generate(shell, &mut Arguments::command(), "dripctl", &mut text);
+    let text = String::from_utf8(text)
+        .map_err(|source| Error::new(Kind::Internal, "bad_completions", source.to_string()))?;
+    Output::new(false).line(text.trim_end())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Arguments::command().debug_assert();
+    }
+}

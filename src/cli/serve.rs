@@ -1,0 +1,151 @@
+//! `dripctl serve`: the daemon.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::context::Context;
+use crate::app::{self, App};
+use crate::kernel::clock::SystemClock;
+use crate::kernel::config::Settings;
+use crate::kernel::disk::DataFolder;
+use crate::kernel::error::{Error, Kind, Result};
+use crate::kernel::work::Shutdown;
+use crate::server::{self, Server};
+
+#[derive(clap::Args)]
+pub(super) struct Serve {
+    /// The data folder
+    #[arg(long, env = "DRIP_DATA")]
+    data: Option<PathBuf>,
+    /// Where to listen; port 0 takes a free one
+    #[arg(long, value_name = "ADDR")]
+    listen: Option<String>,
+}
+
+pub(super) async fn run(arguments: Serve, context: &Context) -> Result<()> {
+    let settings = context.settings(flags(arguments.data.as_deref(), arguments.listen))?;
+    start_log(&settings)?;
+    let shutdown = Shutdown::new();
+    end_on_signal(shutdown.clone())?;
+    let daemon = Daemon::open(&settings, shutdown).await?;
+    if !daemon.app.access.has_users()? {
+        tracing::warn!("there is no account yet: stop the daemon and run `dripctl create-admin`");
+    }
+    let (url, folder) = (format!("http://{}", daemon.address), daemon.folder());
+    context.out.done(
+        &format!("dripctl serves {folder} on {url}"),
+        &serde_json::json!({"url": url, "data": folder, "pid": std::process::id()}),
+    )?;
+    daemon.serve().await
+}
+
+/// The flags that every command which opens a data folder has.
+pub(super) fn flags(data: Option<&Path>, listen: Option<String>) -> Vec<(&'static str, String)> {
+    let mut flags = app::data_flag(data);
+    flags.extend(listen.map(|address| ("server.listen", address)));
+    flags
+}
+
+/// A daemon that holds its folder and its port, and has not begun to serve.
+pub(super) struct Daemon {
+    pub(super) app: App,
+    pub(super) address: SocketAddr,
+    listener: TcpListener,
+    server: Server,
+    shutdown: Shutdown,
+}
+
+impl Daemon {
+    /// Takes the folder, opens the stores, takes the port: in this order, so that a second daemon
+    /// on the same folder is told who holds it rather than that its port is in use.
+    pub(super) async fn open(settings: &Settings, shutdown: Shutdown) -> Result<Self> {
+        let folder = DataFolder::hold(&settings.path("server.data")?)?;
+        let app = App::open(settings, folder, Arc::new(SystemClock), shutdown.clone())?;
+        let config = app::server_config(settings)?;
+        let listener = server::listen(settings.text("server.listen")?, config.behind_proxy).await?;
+        let address = listener
+            .local_addr()
+            .map_err(|source| Error::io("ask for the port", source))?;
+        app.folder.announce(&address.to_string())?;
+        app.start_workers();
+        let server = app.server(config);
+        Ok(Self {
+            app,
+            address,
+            listener,
+            server,
+            shutdown,
+        })
+    }
+
+    pub(super) fn folder(&self) -> String {
+        self.app.folder.path().display().to_string()
+    }
+
+    /// Serves until the end.
+    pub(super) async fn serve(self) -> Result<()> {
+        let Self {
+            app,
+            listener,
+            server,
+            shutdown,
+            ..
+        } = self;
+        let outcome = server.serve(listener, shutdown).await;
+        app.close().await;
+        outcome
+    }
+}
+
+/// SIGTERM and Ctrl-C end the daemon gracefully; the second one ends it at once.
+pub(super) fn end_on_signal(shutdown: Shutdown) -> Result<()> {
+    let hear = |kind| signal(kind).map_err(|source| Error::io("listen for signals", source));
+    let mut term = hear(SignalKind::terminate())?;
+    let mut interrupt = hear(SignalKind::interrupt())?;
+    tokio::spawn(async move {
+        loop {
+            tokio::select! {
+                _ = term.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            if shutdown.is_over() {
+                end_at_once();
+            }
+            tracing::info!("stopping");
+            shutdown.begin();
+        }
+    });
+    Ok(())
+}
+
+#[expect(
+    clippy::exit,
+    reason = "whoever asks twice does not wait; what was acknowledged is durable"
+)]
+fn end_at_once() -> ! {
+    std::process::exit(130)
+}
+
+/// Logs to stderr as `server.log` says.
+pub(super) fn start_log(settings: &Settings) -> Result<()> {
+    use std::io::IsTerminal as _;
+    let wanted = settings.text("server.log")?;
+    let filter = tracing_subscriber::EnvFilter::try_new(wanted).map_err(|source| {
+        Error::new(
+            Kind::Config,
+            "bad_log_filter",
+            format!("server.log = `{wanted}`: {source}"),
+        )
+    })?;
+    // A program that embeds Drip may have set its own; then that one stays.
+    let _already_set = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .try_init();
+    Ok(())
+}

@@ -1,0 +1,118 @@
+//! Stacks that are deep enough. A stack overflow cannot be caught: it ends the process. Rhai runs,
+//! clones, compares and drops by recursion, so every script runs on a stack that is larger than
+//! the deepest thing its fence lets it build.
+//!
+//! The threads of a runtime can be given such stacks once and marked ([`mark_big_stack`]); on any
+//! other thread a scoped one is started for the call.
+
+use std::cell::Cell;
+use std::panic::resume_unwind;
+
+use crate::kernel::error::{Error, Kind, Result};
+
+/// The stack that [`mark_big_stack`] promises: 16 MiB.
+pub const BIG_STACK: usize = 16 << 20;
+
+thread_local! {
+    static STACK: Cell<Stack> = const { Cell::new(Stack { size: 0, base: 0 }) };
+}
+
+#[derive(Clone, Copy)]
+struct Stack {
+    /// What the thread's owner promised, or 0.
+    size: usize,
+    /// Where it was when it promised.
+    base: usize,
+}
+
+/// Promises that this thread was started with a stack of [`BIG_STACK`] bytes and has used little
+/// of it. For a runtime's `on_thread_start`, beside `thread_stack_size(BIG_STACK)`.
+pub fn mark_big_stack() {
+    mark(BIG_STACK);
+}
+
+/// Runs `f` here if this thread was marked, else on a thread of its own with a big stack.
+pub fn on_big_stack<T: Send>(f: impl FnOnce() -> T + Send) -> Result<T> {
+    on_stack(BIG_STACK, f)
+}
+
+/// Runs `f` where at least `need` bytes of stack are.
+pub(super) fn on_stack<T: Send>(need: usize, f: impl FnOnce() -> T + Send) -> Result<T> {
+    if STACK.get().size >= need && has_room() {
+        return Ok(f());
+    }
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new()
+            .name("drip-script".into())
+            .stack_size(need)
+            .spawn_scoped(scope, || {
+                mark(need);
+                f()
+            })
+            .map_err(|source| no_thread(need, source))?;
+        // A panic of ours goes on where it would have gone without the thread.
+        Ok(thread.join().unwrap_or_else(|panic| resume_unwind(panic)))
+    })
+}
+
+/// Whether more than half of a marked stack is still free.
+pub(super) fn has_room() -> bool {
+    let stack = STACK.get();
+    here().abs_diff(stack.base) < stack.size / 2
+}
+
+fn mark(size: usize) {
+    STACK.set(Stack { size, base: here() });
+}
+
+/// About where the stack is.
+#[inline(never)]
+fn here() -> usize {
+    let mark = std::hint::black_box(0_u8);
+    std::ptr::from_ref(&mark).addr()
+}
+
+fn no_thread(need: usize, source: std::io::Error) -> Error {
+    Error::new(
+        Kind::Unavailable,
+        "script_no_thread",
+        format!(
+            "no thread with a stack of {} MiB can be started for the script",
+            need >> 20
+        ),
+    )
+    .caused_by(source)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn deep(levels: usize) -> usize {
+        let room = std::hint::black_box([levels; 128]);
+        if levels == 0 {
+            0
+        } else {
+            deep(levels - 1) + room.len() / 128
+        }
+    }
+
+    #[test]
+    fn a_small_thread_borrows_a_big_stack_and_a_marked_one_uses_its_own() {
+        let small = std::thread::Builder::new().stack_size(256 << 10);
+        let thread = small.spawn(|| {
+            let me = std::thread::current().id();
+            let (levels, other) =
+                on_big_stack(|| (deep(5_000), std::thread::current().id())).unwrap();
+            assert_eq!((levels, me == other), (5_000, false));
+        });
+        thread.unwrap().join().unwrap();
+        let big = std::thread::Builder::new().stack_size(BIG_STACK);
+        let thread = big.spawn(|| {
+            mark_big_stack();
+            let me = std::thread::current().id();
+            assert_eq!(on_big_stack(|| std::thread::current().id()).unwrap(), me);
+        });
+        thread.unwrap().join().unwrap();
+    }
+}

@@ -1,0 +1,151 @@
+//! The daemon: a listener, the middleware in one visible order, and what is mounted behind it.
+//!
+//! The caller gives the listener and the end, so a test binds port zero and owns both.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::middleware::{from_fn, from_fn_with_state};
+use tokio::net::TcpListener;
+
+mod health;
+mod metrics;
+mod middleware;
+mod openapi;
+
+pub use health::{Check, Health};
+pub use openapi::describe;
+
+use crate::kernel::access::Access;
+use crate::kernel::error::{Error, Kind, Result};
+use crate::kernel::http::Routes;
+use crate::kernel::work::Shutdown;
+
+/// What the daemon is made of.
+pub struct Server {
+    /// Every route of every enabled module.
+    pub routes: Routes,
+    /// Pages, which are no part of the API and have their own table; none in a build without them.
+    pub pages: Option<Routes>,
+    /// Who is who.
+    pub access: Access,
+    /// Whether the stores are open, by name.
+    pub health: Health,
+    /// Settings.
+    pub config: Config,
+}
+
+/// The settings of the daemon.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The largest body of a call that sets no limit of its own.
+    pub max_body: usize,
+    /// Host names beside those of the loopback that requests may be sent to.
+    pub allowed_hosts: Vec<String>,
+    /// Whether a proxy in front ends TLS and tells who is calling.
+    pub behind_proxy: bool,
+    /// How long requests may go on after the end was asked for.
+    pub grace: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            max_body: 10 << 20,
+            allowed_hosts: Vec::new(),
+            behind_proxy: false,
+            grace: Duration::from_secs(10),
+        }
+    }
+}
+
+impl Server {
+    /// The whole router, in the order that a request meets it.
+    pub fn into_router(self) -> Router {
+        let routes = health::routes(self.health).and(self.routes);
+        let description = Arc::new(describe(routes.table()));
+        let routes = routes.and(openapi::routes(description));
+        let router = match self.pages {
+            Some(pages) => routes.into_router().merge(pages.into_router()),
+            None => routes.into_router(),
+        };
+        let gate = middleware::Gate::new(self.access, &self.config);
+        // The last layer is the first that a request meets.
+        router
+            .fallback(middleware::no_such_path)
+            .method_not_allowed_fallback(middleware::no_such_method)
+            .layer(from_fn_with_state(gate.clone(), middleware::authenticate))
+            .layer(DefaultBodyLimit::max(self.config.max_body))
+            .layer(from_fn_with_state(gate, middleware::check_host_and_origin))
+            .layer(tower_http::catch_panic::CatchPanicLayer::custom(
+                middleware::panicked,
+            ))
+            .layer(from_fn(middleware::safe_headers))
+            .layer(from_fn(middleware::count_and_trace))
+    }
+
+    /// Serves on `listener` until `shutdown` begins, then lets requests end for the grace period.
+    pub async fn serve(self, listener: TcpListener, shutdown: Shutdown) -> Result<()> {
+        let grace = self.config.grace;
+        let router = self
+            .into_router()
+            .into_make_service_with_connect_info::<SocketAddr>();
+        let ended = shutdown.clone();
+        let serving =
+            axum::serve(listener, router).with_graceful_shutdown(async move { ended.wait().await });
+        let over = async {
+            shutdown.wait().await;
+            tokio::time::sleep(grace).await;
+        };
+        tokio::select! {
+            outcome = async { serving.await } => {
+                outcome.map_err(|source| Error::io("serve", source))
+            }
+            () = over => {
+                tracing::warn!("requests were still open after the grace period and were cut");
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Listens on `address`; a port in use is told as such.
+pub async fn listen(address: &str, behind_proxy: bool) -> Result<TcpListener> {
+    let addresses: Vec<SocketAddr> = tokio::net::lookup_host(address)
+        .await
+        .map_err(|source| bad_address(address, &source))?
+        .collect();
+    if !behind_proxy && addresses.iter().any(|address| !address.ip().is_loopback()) {
+        return Err(Error::new(
+            Kind::Config,
+            "not_loopback",
+            format!(
+                "`{address}` can be reached from outside, and Drip speaks plain HTTP: put a proxy \
+                 with TLS in front and set server.behind_proxy = true, or listen on 127.0.0.1"
+            ),
+        ));
+    }
+    TcpListener::bind(addresses.as_slice())
+        .await
+        .map_err(|source| match source.kind() {
+            std::io::ErrorKind::AddrInUse => Error::new(
+                Kind::Conflict,
+                "port_in_use",
+                format!("{address} is in use by another program: choose another with --listen"),
+            ),
+            _ => bad_address(address, &source),
+        })
+}
+
+fn bad_address(address: &str, source: &std::io::Error) -> Error {
+    Error::new(
+        Kind::Config,
+        "bad_address",
+        format!(
+            "cannot listen on `{address}`: {source}; write an address and a port, such as 127.0.0.1:22315"
+        ),
+    )
+}

@@ -1,0 +1,26 @@
+// Sends a call from the page /docs and shows the answer as text. The token stays on the page.
+"use strict";
+for (const form of document.querySelectorAll("form.try")) {
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    const shown = form.querySelector("pre");
+    const token = document.getElementById("token").value.trim();
+    const body = form.elements.body ? form.elements.body.value : "";
+    const request = { method: form.dataset.method, headers: {} };
+    if (token) request.headers.Authorization = "Bearer " + token;
+    if (body) {
+      request.body = body;
+      request.headers["Content-Type"] = /^\s*[[{]/.test(body) ? "application/json" : "text/plain";
+    }
+    shown.hidden = false;
+    shown.textContent = "…";
+    try {
+      const answer = await fetch(form.elements.path.value, request);
+      let text = (await answer.text()).slice(0, 100000);
+      try { text = JSON.stringify(JSON.parse(text), null, 2); } catch (notJson) { /* shown as it is */ }
+      shown.textContent = answer.status + " " + answer.statusText + "\n" + text;
+    } catch (failure) {
+      shown.textContent = String(failure);
+    }
+  });
+}
