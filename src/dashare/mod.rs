@@ -35,7 +35,8 @@ use crate::kernel::feed::{self, Audit, Event};
 use crate::kernel::records::{ChangeSet, SharedRecords};
 use crate::kernel::{Bus, Clock, Result};
 
-pub use config::Config;
+pub use channels::Guard;
+pub use config::{Config, KEYS};
 #[cfg(feature = "http")]
 pub use http::routes;
 pub use data::Answer;
@@ -45,6 +46,7 @@ pub use model::{
 pub use port::{Accounts, RowSource};
 pub use query::DataQuery;
 pub use rate::RateState;
+pub use usage::UsageQuery;
 
 /// The module's name, in routes and scopes.
 pub const MODULE: &str = "dashare";
