@@ -21,6 +21,8 @@ pub mod name;
 pub mod records;
 #[cfg(feature = "script")]
 pub mod script;
+#[cfg(feature = "table")]
+pub mod table;
 pub mod work;
 
 pub use clock::{Clock, SystemClock, Time};

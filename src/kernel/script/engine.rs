@@ -175,15 +175,15 @@ impl ScriptEngine {
     }
 
     /// Runs the top level of `program`, with `variables` in sight, and answers its last value.
-    pub fn eval<N: Into<String>>(
+    pub fn eval(
         &self,
         program: &Program,
-        variables: impl IntoIterator<Item = (N, Dynamic)>,
+        variables: Vec<(String, Dynamic)>,
         call: &Call,
     ) -> Result<Dynamic> {
         let mut scope = Scope::new();
         for (name, value) in variables {
-            scope.push_dynamic(name.into(), value);
+            scope.push_dynamic(name, value);
         }
         let limits = call.limits(&self.fence);
         self.run(&limits, call.budget(&limits, program.captures), || {
@@ -258,6 +258,11 @@ impl ScriptEngine {
         })
     }
 
+    #[cfg(test)]
+    pub(super) fn kept(&self) -> usize {
+        self.kept.len()
+    }
+
     fn find(&self, program: &Program, function: &str, arguments: usize) -> Result<()> {
         let known = program.functions();
         let found = known
@@ -300,7 +305,7 @@ impl ScriptEngine {
         match answer {
             Ok(value) if super::json::is_shallow(&value) => Ok(value),
             Ok(_deep) => Err(super::json::too_deep()),
-            Err(error) => Err(error::failed(error, function, limits)),
+            Err(error) => Err(error::failed(error, function, watch::due(), limits)),
         }
     }
 

@@ -48,7 +48,12 @@ fn to_number(number: &Number) -> Dynamic {
 /// The value as the world sees it. Functions and other things that are not data are refused with
 /// `not_a_value`, which names their type.
 pub fn from_dynamic(value: &Dynamic) -> Result<Value> {
-    Writer { text: TEXT }.value(value, DEPTH)
+    within(value, TEXT)
+}
+
+/// As [`from_dynamic`], but for at most so many bytes of text.
+pub(super) fn within(value: &Dynamic, text: usize) -> Result<Value> {
+    Writer { text, most: text }.value(value, DEPTH)
 }
 
 /// Whether the value is nested no deeper than [`DEPTH`]: such a value can be dropped on any stack.
@@ -70,7 +75,9 @@ fn shallow(value: &Dynamic, depth: usize) -> bool {
 }
 
 struct Writer {
+    /// What is left.
     text: usize,
+    most: usize,
 }
 
 impl Writer {
@@ -133,7 +140,10 @@ impl Writer {
     }
 
     fn charge(&mut self, bytes: usize) -> Result<()> {
-        self.text = self.text.checked_sub(bytes).ok_or_else(too_much_text)?;
+        self.text = self
+            .text
+            .checked_sub(bytes)
+            .ok_or_else(|| too_much_text(self.most))?;
         Ok(())
     }
 }
@@ -143,8 +153,8 @@ pub(super) fn too_deep() -> Error {
     Error::new(Kind::Invalid, "script_depth", detail)
 }
 
-fn too_much_text() -> Error {
-    let detail = format!("a value of the script holds more than {TEXT} bytes of text");
+fn too_much_text(most: usize) -> Error {
+    let detail = format!("a value of the script holds more than {most} bytes of text");
     Error::new(Kind::Invalid, "script_size", detail)
 }
 

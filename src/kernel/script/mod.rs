@@ -53,7 +53,7 @@ mod hostile_tests;
 pub use call::Call;
 pub use context::ScriptContext;
 pub use engine::{Builder, ScriptEngine};
-pub use error::raise;
+pub use error::{raise, raise_at};
 pub use fence::Fence;
 pub use json::{from_dynamic, to_dynamic};
 pub use meter::MeteredAllocator;

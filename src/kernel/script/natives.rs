@@ -22,6 +22,7 @@ pub(super) fn register(engine: &mut Engine) {
     equality(engine);
     splitting(engine);
     replacing(engine);
+    padding(engine);
     engine.register_fn("parse_json", parse_json);
     engine.register_fn("sleep", |_seconds: i64| no_sleep());
     engine.register_fn("sleep", |_seconds: f64| no_sleep());
@@ -39,7 +40,7 @@ fn too_large(what: &str) -> Box<EvalAltResult> {
 // Values as text.
 
 fn texts(engine: &mut Engine) {
-    for name in ["to_string", "to_debug"] {
+    for name in ["to_string", "to_debug", "print", "debug"] {
         let pure = || FuncRegistration::new(name).with_purity(true);
         pure().register_into_engine(
             engine,
@@ -58,14 +59,21 @@ fn texts(engine: &mut Engine) {
         });
     }
     let pure = || FuncRegistration::new("to_json").with_purity(true);
-    pure().register_into_engine(engine, |fields: &mut Dynamic| to_json(fields));
-    pure().register_into_engine(engine, |fields: &mut Map| {
-        to_json(&Dynamic::from_map(fields.clone()))
-    });
+    pure().register_into_engine(
+        engine,
+        |context: NativeCallContext<'_>, value: &mut Dynamic| to_json(&context, value),
+    );
+    pure().register_into_engine(
+        engine,
+        |context: NativeCallContext<'_>, fields: &mut Map| {
+            to_json(&context, &Dynamic::from_map(fields.clone()))
+        },
+    );
 }
 
-fn to_json(value: &Dynamic) -> Answer<String> {
-    json::from_dynamic(value)
+fn to_json(context: &NativeCallContext<'_>, value: &Dynamic) -> Answer<String> {
+    let most = context.engine().max_string_size();
+    json::within(value, most)
         .map(|json| json.to_string())
         .map_err(raise)
 }
@@ -319,6 +327,47 @@ fn collect<T: Into<Dynamic>>(
         array.push(item.into());
     }
     Ok(array)
+}
+
+// Padding: Rhai counts all letters again for each that it adds.
+
+fn padding(engine: &mut Engine) {
+    type Context<'a> = NativeCallContext<'a>;
+    type Text = ImmutableString;
+    engine.register_fn(
+        "pad",
+        |c: Context<'_>, text: &mut Text, letters: i64, with: char| {
+            pad(&c, text, letters, with.encode_utf8(&mut [0; 4]))
+        },
+    );
+    engine.register_fn(
+        "pad",
+        |c: Context<'_>, text: &mut Text, letters: i64, with: Text| pad(&c, text, letters, &with),
+    );
+}
+
+/// Adds `with`, whole or in part, until `text` has so many letters.
+fn pad(
+    context: &NativeCallContext<'_>,
+    text: &mut ImmutableString,
+    letters: i64,
+    with: &str,
+) -> Answer<()> {
+    let wanted = usize::try_from(letters).unwrap_or(0);
+    let most = context.engine().max_string_size();
+    if wanted > most {
+        return Err(too_large("Length of string"));
+    }
+    let missing = wanted.saturating_sub(text.chars().count());
+    let mut padded = text.to_string();
+    for letter in with.chars().cycle().take(missing) {
+        padded.push(letter);
+        if padded.len() > most {
+            return Err(too_large("Length of string"));
+        }
+    }
+    *text = padded.into();
+    Ok(())
 }
 
 // Replacing: each letter of a megabyte by a megabyte.

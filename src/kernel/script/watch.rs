@@ -80,6 +80,7 @@ thread_local! {
 struct Watch {
     nested: Cell<u32>,
     left: Cell<u64>,
+    base: Cell<i64>,
     ceiling: Cell<i64>,
     look_at: Cell<i64>,
     deadline: Cell<Option<Instant>>,
@@ -105,6 +106,7 @@ impl Watch {
         Self {
             nested: Cell::new(0),
             left: Cell::new(0),
+            base: Cell::new(0),
             ceiling: Cell::new(i64::MAX),
             look_at: Cell::new(i64::MAX),
             deadline: Cell::new(None),
@@ -197,9 +199,8 @@ pub(super) fn before_variable() -> Before {
         }
         let live = meter::live();
         if live > watch.look_at.get() {
-            watch
-                .look_at
-                .set(live.saturating_add(LOOK.max(watch.room(live) / 8)));
+            let grown = live.saturating_sub(watch.base.get());
+            watch.look_at.set(live.saturating_add(LOOK.max(grown / 8)));
             return Before::Measure;
         }
         if watch.captures.get() {
@@ -210,16 +211,19 @@ pub(super) fn before_variable() -> Before {
     })
 }
 
-impl Watch {
-    /// What a call may still grow by.
-    fn room(&self, live: i64) -> i64 {
-        self.ceiling.get().saturating_sub(live).max(0)
-    }
+/// Why the running call is to end, if it is.
+pub(super) fn due() -> Option<Stop> {
+    WATCH.with(|watch| watch.due.get())
 }
 
 /// Whether a call is running on this thread.
 pub(super) fn running() -> bool {
     WATCH.with(|watch| watch.nested.get() > 0)
+}
+
+/// Looks at the clock at the next operation: the one before may have taken long.
+pub(super) fn look_soon() {
+    WATCH.with(|watch| watch.ticks.set(0));
 }
 
 /// Ends the call here. Nothing between here and [`guarded`] can stop it.
@@ -248,6 +252,7 @@ pub(super) fn guarded<T>(budget: Budget, f: impl FnOnce() -> T) -> Result<T, End
 struct Entered {
     left: u64,
     granted: u64,
+    base: i64,
     ceiling: i64,
     look_at: i64,
     deadline: Option<Instant>,
@@ -273,6 +278,7 @@ impl Entered {
             let before = Self {
                 left,
                 granted,
+                base: watch.base.get(),
                 ceiling: watch.ceiling.get(),
                 look_at: watch.look_at.get(),
                 deadline: watch.deadline.get(),
@@ -288,6 +294,7 @@ impl Entered {
             } else {
                 ceiling.min(before.ceiling)
             });
+            watch.base.set(live);
             watch.look_at.set(live.saturating_add(LOOK));
             watch.deadline.set(sooner(
                 before.deadline,
@@ -315,6 +322,7 @@ impl Drop for Entered {
             let used = self.granted.saturating_sub(watch.left.get());
             watch.nested.set(watch.nested.get().saturating_sub(1));
             watch.left.set(self.left.saturating_sub(used));
+            watch.base.set(self.base);
             watch.ceiling.set(self.ceiling);
             watch.look_at.set(self.look_at);
             watch.deadline.set(self.deadline);
