@@ -8,6 +8,12 @@ pub mod cask;
 pub mod cli;
 #[cfg(feature = "fiche")]
 pub mod fiche;
+#[cfg(feature = "atom")]
+pub mod atom;
+#[cfg(all(feature = "cli", feature = "http"))]
+pub mod cli;
+#[cfg(feature = "dashare")]
+pub mod dashare;
 pub mod kernel;
 #[cfg(feature = "http")]
 pub mod server;

@@ -13,6 +13,7 @@ pub mod disk;
 pub mod error;
 pub mod events;
 pub mod feed;
+pub mod fields;
 pub mod format;
 #[cfg(feature = "http")]
 pub mod http;
