@@ -2,18 +2,16 @@
 
 #[cfg(feature = "http")]
 pub mod app;
+#[cfg(feature = "atom")]
+pub mod atom;
 #[cfg(feature = "cask")]
 pub mod cask;
 #[cfg(all(feature = "cli", feature = "http"))]
 pub mod cli;
-#[cfg(feature = "fiche")]
-pub mod fiche;
-#[cfg(feature = "atom")]
-pub mod atom;
-#[cfg(all(feature = "cli", feature = "http"))]
-pub mod cli;
 #[cfg(feature = "dashare")]
 pub mod dashare;
+#[cfg(feature = "fiche")]
+pub mod fiche;
 pub mod kernel;
 #[cfg(feature = "http")]
 pub mod server;
