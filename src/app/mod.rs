@@ -140,13 +140,15 @@ impl App {
         #[cfg(feature = "cask")]
         all.extend(self.cask.clone().map(crate::cask::http::routes));
         #[cfg(feature = "trajectory")]
-        all.extend(self.trajectory.clone().map(crate::trajectory::http::routes));
+        all.extend(self.trajectory.clone().map(|log| {
+            crate::trajectory::routes(log, self.workers.shutdown().clone())
+        }));
         #[cfg(feature = "liquid")]
-        all.extend(self.liquid.clone().map(crate::liquid::http::routes));
+        all.extend(self.liquid.clone().map(crate::liquid::routes));
         #[cfg(feature = "atom")]
-        all.extend(self.atom.clone().map(crate::atom::http::routes));
+        all.extend(self.atom.clone().map(crate::atom::routes));
         #[cfg(feature = "dashare")]
-        all.extend(self.dashare.clone().map(crate::dashare::http::routes));
+        all.extend(self.dashare.clone().map(crate::dashare::routes));
         all.into_iter().fold(Routes::new("system"), Routes::and)
     }
 

@@ -277,7 +277,7 @@ impl Cards {
                 "sha256": item.sha256, "size": item.size, "entry": metadata.entry,
             },
         });
-        self.save(caller, crate::fiche::CardKind::Algorithm, &item.name, &item.version, card)
+        self.save(caller, crate::fiche::CardKind::ALGORITHM, &item.name, &item.version, card)
     }
 
     /// The card of a package that the feed tells of.
@@ -287,7 +287,7 @@ impl Cards {
             return Ok(());
         }
         let package: crate::cask::PackageInfo = told(event)?;
-        self.package(&Caller::new(&package.item.pushed_by, crate::kernel::access::Role::Publisher), &package)
+        self.package(&publisher(&package.item.pushed_by), &package)
     }
 
     #[cfg(feature = "atom")]
@@ -295,27 +295,39 @@ impl Cards {
         let label = &dataset.label;
         let card = serde_json::json!({
             "summary": label.remarks, "datatype": "table", "project": label.belong,
-            "labels": labels(&[("tag", &label.tag), ("belong", &label.belong)]),
+            "labels": labels(&[("tag", label.tag.as_deref()), ("belong", label.belong.as_deref())]),
             "config": {
                 "rows": dataset.rows, "bytes": dataset.bytes, "sha256": dataset.sha256,
                 "schema": dataset.schema,
             },
         });
-        self.save(caller, crate::fiche::CardKind::Dataset, &dataset.name, &dataset.version, card)
+        self.save(caller, crate::fiche::CardKind::DATASET, &dataset.name, &dataset.version, card)
     }
 
-    /// The card of a dataset that the feed tells of.
+    /// The card of a dataset that the feed tells of, as the dataset stands now.
     #[cfg(feature = "atom")]
-    pub(super) fn of_dataset(&self, event: &Event) -> Result<()> {
+    pub(super) fn of_dataset(&self, atom: &crate::atom::Atom, event: &Event) -> Result<()> {
+        let text = |field: &str| event.payload.get(field).and_then(serde_json::Value::as_str);
+        let (Some(name), Some(version)) = (text("name"), text("version")) else { return Ok(()) };
         if event.event != crate::atom::DATASET_PUT {
             return Ok(());
         }
-        let dataset: crate::atom::DatasetInfo = told(event)?;
-        self.dataset(&Caller::new(&dataset.saved_by, crate::kernel::access::Role::Publisher), &dataset)
+        match atom.dataset(&Caller::system(), name, version) {
+            Ok(dataset) => self.dataset(&publisher(&dataset.saved_by), &dataset),
+            // It was deleted since; its card is history.
+            Err(error) if error.kind() == crate::kernel::Kind::NotFound => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 }
 
+/// Whoever made it, with the rights that making it took.
 #[cfg(feature = "fiche")]
+fn publisher(name: &str) -> Caller {
+    Caller::new(name, crate::kernel::access::Role::Publisher)
+}
+
+#[cfg(all(feature = "fiche", feature = "cask"))]
 fn told<T: serde::de::DeserializeOwned>(event: &Event) -> Result<T> {
     serde_json::from_value(event.payload.clone()).map_err(|source| {
         crate::kernel::Error::internal(format!("event {} of the feed: {source}", event.number))
@@ -323,9 +335,9 @@ fn told<T: serde::de::DeserializeOwned>(event: &Event) -> Result<T> {
 }
 
 #[cfg(feature = "fiche")]
-fn labels(pairs: &[(&str, &str)]) -> serde_json::Map<String, serde_json::Value> {
-    let told = pairs.iter().filter(|(_, value)| !value.is_empty());
-    told.map(|(name, value)| ((*name).to_owned(), (*value).into())).collect()
+fn labels(pairs: &[(&str, Option<&str>)]) -> serde_json::Map<String, serde_json::Value> {
+    let told = pairs.iter().filter_map(|(name, value)| Some((*name, value.filter(|v| !v.is_empty())?)));
+    told.map(|(name, value)| (name.to_owned(), value.into())).collect()
 }
 
 #[cfg(feature = "cask")]
@@ -372,7 +384,7 @@ impl crate::dashare::RowSource for Rows {
         max_rows: usize,
     ) -> Result<crate::kernel::table::Table> {
         let limits = crate::kernel::table::sql::SqlLimits {
-            rows: max_rows as u64,
+            rows: max_rows,
             ..crate::kernel::table::sql::SqlLimits::default()
         };
         crate::kernel::table::sql::Sql::new(self.0.clone()).with_limits(limits).query(query, params)

@@ -57,10 +57,10 @@ impl App {
         }
         #[cfg(all(feature = "fiche", feature = "atom"))]
         if let (Some(fiche), Some(atom)) = (&self.fiche, &self.atom) {
-            let (cards, records) = (super::wiring::Cards(fiche.clone()), atom.records().clone());
+            let (cards, atom) = (super::wiring::Cards(fiche.clone()), atom.clone());
             self.workers.every("atom.cards", Duration::from_secs(10), move || {
-                feed::follow(records.as_ref(), "cards", |event| cards.of_dataset(event))
-                    .map(|_| false)
+                let card = |event: &_| cards.of_dataset(&atom, event);
+                feed::follow(atom.records().as_ref(), "cards", card).map(|_| false)
             });
         }
     }

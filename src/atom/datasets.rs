@@ -177,7 +177,7 @@ impl Atom {
             }
             let set = set.put(dataset_key(name, version), expect, encode(&row)?);
             let info = row.shown(name, version, revision + 1);
-            match self.commit(set, caller, "dataset.put", &subject, json!(info)) {
+            match self.commit(set, caller, super::DATASET_PUT, &subject, json!(info)) {
                 Ok(()) => return Ok((info, found.is_none())),
                 Err(error) if matches!(error.kind(), Kind::Stale | Kind::Conflict) => {}
                 Err(error) => return Err(error),

@@ -52,6 +52,9 @@ pub use model::{
 };
 pub use operators::OperatorFilter;
 
+/// The name of the event that tells of a dataset that was put.
+pub const DATASET_PUT: &str = "dataset.put";
+
 /// The module's name, in routes and scopes.
 pub const MODULE: &str = "atom";
 

@@ -459,6 +459,11 @@ impl Trajectory {
         self.0.shelf.damage()
     }
 
+    /// The store of the streams' settings and of the audit.
+    pub fn records(&self) -> &SharedRecords {
+        self.0.streams.records()
+    }
+
     /// Whether records are taken, and why not.
     pub fn health(&self) -> Result<()> {
         self.0.door.pass()?;

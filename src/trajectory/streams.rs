@@ -141,6 +141,10 @@ pub(super) struct Streams {
 }
 
 impl Streams {
+    pub(super) fn records(&self) -> &SharedRecords {
+        &self.records
+    }
+
     pub(super) fn open(records: SharedRecords, known: HashSet<String>, max: usize) -> Result<Self> {
         let mut settings = BTreeMap::new();
         for row in records.scan(&Scan::prefix("stream/"))? {
