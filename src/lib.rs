@@ -13,6 +13,8 @@ pub mod dashare;
 #[cfg(feature = "fiche")]
 pub mod fiche;
 pub mod kernel;
+#[cfg(feature = "liquid")]
+pub mod liquid;
 #[cfg(feature = "http")]
 pub mod server;
 #[cfg(feature = "trajectory")]
