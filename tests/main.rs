@@ -1,1 +1,5 @@
+//! Every integration test, linked once.
+#![cfg(test)]
 
+#[cfg(feature = "trajectory")]
+mod trajectory;
