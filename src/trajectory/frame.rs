@@ -328,10 +328,7 @@ mod tests {
             let head = Head::read(&frame).unwrap();
             assert!(head.is_sound(42, &frame));
             assert_eq!(head.payload(&frame).unwrap().as_ref(), raw);
-            assert_eq!(
-                (head.first_seq, head.count, head.written),
-                (7, 3, Time(5))
-            );
+            assert_eq!((head.first_seq, head.count, head.written), (7, 3, Time(5)));
             assert!(
                 !head.is_sound(43, &frame),
                 "another salt is another segment"
