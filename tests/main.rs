@@ -1,1 +1,8 @@
+//! The integration tests: one binary, so that linking happens once.
 
+mod architecture;
+#[cfg(all(feature = "cli", feature = "http", feature = "redb"))]
+mod cli;
+mod crash;
+mod kernel;
+mod support;
