@@ -5,3 +5,11 @@ mod cask;
 
 #[cfg(feature = "trajectory")]
 mod trajectory;
+//! The integration tests: one binary, so that linking happens once.
+
+mod architecture;
+#[cfg(all(feature = "cli", feature = "http", feature = "redb"))]
+mod cli;
+mod crash;
+mod kernel;
+mod support;
