@@ -32,7 +32,11 @@ pub fn open_access(
     folder: &DataFolder,
     clock: Arc<dyn Clock>,
 ) -> Result<Access> {
-    Access::open(records_of(folder, "access")?, clock, access::Config::read(settings)?)
+    Access::open(
+        records_of(folder, "access")?,
+        clock,
+        access::Config::read(settings)?,
+    )
 }
 
 /// The record store of one module, in the module's own folder.
@@ -118,17 +122,41 @@ impl App {
     pub fn stores(&self) -> Vec<(&'static str, SharedRecords)> {
         let mut stores = vec![("access", self.access.records().clone())];
         #[cfg(feature = "fiche")]
-        stores.extend(self.fiche.iter().map(|fiche| ("fiche", fiche.records().clone())));
+        stores.extend(
+            self.fiche
+                .iter()
+                .map(|fiche| ("fiche", fiche.records().clone())),
+        );
         #[cfg(feature = "cask")]
-        stores.extend(self.cask.iter().map(|cask| ("cask", cask.records().clone())));
+        stores.extend(
+            self.cask
+                .iter()
+                .map(|cask| ("cask", cask.records().clone())),
+        );
         #[cfg(feature = "trajectory")]
-        stores.extend(self.trajectory.iter().map(|log| ("trajectory", log.records().clone())));
+        stores.extend(
+            self.trajectory
+                .iter()
+                .map(|log| ("trajectory", log.records().clone())),
+        );
         #[cfg(feature = "atom")]
-        stores.extend(self.atom.iter().map(|atom| ("atom", atom.records().clone())));
+        stores.extend(
+            self.atom
+                .iter()
+                .map(|atom| ("atom", atom.records().clone())),
+        );
         #[cfg(feature = "dashare")]
-        stores.extend(self.dashare.iter().map(|share| ("dashare", share.records().clone())));
+        stores.extend(
+            self.dashare
+                .iter()
+                .map(|share| ("dashare", share.records().clone())),
+        );
         #[cfg(feature = "liquid")]
-        stores.extend(self.liquid.iter().map(|liquid| ("liquid", liquid.records().clone())));
+        stores.extend(
+            self.liquid
+                .iter()
+                .map(|liquid| ("liquid", liquid.records().clone())),
+        );
         stores
     }
 
@@ -140,9 +168,11 @@ impl App {
         #[cfg(feature = "cask")]
         all.extend(self.cask.clone().map(crate::cask::http::routes));
         #[cfg(feature = "trajectory")]
-        all.extend(self.trajectory.clone().map(|log| {
-            crate::trajectory::routes(log, self.workers.shutdown().clone())
-        }));
+        all.extend(
+            self.trajectory
+                .clone()
+                .map(|log| crate::trajectory::routes(log, self.workers.shutdown().clone())),
+        );
         #[cfg(feature = "liquid")]
         all.extend(self.liquid.clone().map(crate::liquid::routes));
         #[cfg(feature = "atom")]
@@ -159,9 +189,11 @@ impl App {
         };
         let checks = self.stores().into_iter().map(check);
         #[cfg(feature = "trajectory")]
-        let checks = checks.chain(self.trajectory.clone().map(|log| -> (&'static str, Check) {
-            ("log", Arc::new(move || log.health()))
-        }));
+        let checks = checks.chain(
+            self.trajectory
+                .clone()
+                .map(|log| -> (&'static str, Check) { ("log", Arc::new(move || log.health())) }),
+        );
         checks.collect()
     }
 

@@ -109,7 +109,10 @@ pub fn routes(dashare: Dashare) -> Routes {
 
 /// What a channel is made of.
 #[derive(utoipa::ToSchema)]
-#[expect(dead_code, reason = "the shape in the API's description; bodies are read field by field")]
+#[expect(
+    dead_code,
+    reason = "the shape in the API's description; bodies are read field by field"
+)]
 struct ChannelBody {
     /// The dataset: `scada@2014`; or `sql`.
     dataset: Option<String>,
@@ -131,7 +134,10 @@ struct ChannelBody {
 
 /// What a user may see of a channel.
 #[derive(utoipa::ToSchema)]
-#[expect(dead_code, reason = "the shape in the API's description; bodies are read field by field")]
+#[expect(
+    dead_code,
+    reason = "the shape in the API's description; bodies are read field by field"
+)]
 struct GrantBody {
     /// Only these columns, besides time and entity.
     columns: Option<Vec<String>>,
@@ -143,7 +149,10 @@ struct GrantBody {
 
 /// A quota.
 #[derive(utoipa::ToSchema)]
-#[expect(dead_code, reason = "the shape in the API's description; bodies are read field by field")]
+#[expect(
+    dead_code,
+    reason = "the shape in the API's description; bodies are read field by field"
+)]
 struct QuotaBody {
     /// The channel: `group/name`.
     channel: String,
@@ -157,7 +166,10 @@ struct QuotaBody {
 
 /// A query.
 #[derive(utoipa::ToSchema)]
-#[expect(dead_code, reason = "the shape in the API's description; bodies are read field by field")]
+#[expect(
+    dead_code,
+    reason = "the shape in the API's description; bodies are read field by field"
+)]
 struct SqlBody {
     /// One SELECT.
     query: String,
@@ -170,7 +182,10 @@ struct SqlBody {
 
 /// Rows as JSON; the other formats have their own media types.
 #[derive(utoipa::ToSchema)]
-#[expect(dead_code, reason = "the shape in the API's description; answers are written as they are")]
+#[expect(
+    dead_code,
+    reason = "the shape in the API's description; answers are written as they are"
+)]
 struct Rows {
     /// The rows.
     #[schema(value_type = Vec<Object>)]
@@ -200,11 +215,18 @@ struct GrantPath {
 }
 
 fn guard(conditions: Conditions) -> Guard {
-    Guard { revision: conditions.revision, create_only: conditions.create_only }
+    Guard {
+        revision: conditions.revision,
+        create_only: conditions.create_only,
+    }
 }
 
 fn created(is_new: bool) -> StatusCode {
-    if is_new { StatusCode::CREATED } else { StatusCode::OK }
+    if is_new {
+        StatusCode::CREATED
+    } else {
+        StatusCode::OK
+    }
 }
 
 async fn list_channels(
@@ -248,7 +270,8 @@ async fn delete_channel(
     conditions: Conditions,
 ) -> Result<impl IntoResponse> {
     let conditions = guard(conditions);
-    off_thread(move || dashare.delete_channel(&caller, &path.group, &path.name, conditions)).await?;
+    off_thread(move || dashare.delete_channel(&caller, &path.group, &path.name, conditions))
+        .await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -261,7 +284,9 @@ async fn list_grants(
     let (limit, after) = (page.limit()?, page.after()?);
     let list = move || dashare.grants(&caller, path.pair(), after.as_deref(), limit + 1);
     let found = off_thread(list).await?;
-    Ok(Json(List::page(found, limit, |grant: &Grant| grant.user.clone())))
+    Ok(Json(List::page(found, limit, |grant: &Grant| {
+        grant.user.clone()
+    })))
 }
 
 async fn put_grant(
@@ -313,14 +338,20 @@ async fn data(
     }
     let query = DataQuery::read(&params)?;
     let answers = dashare.inner.answers.clone();
-    let _turn = answers.acquire_owned().await.map_err(|_closed| Error::internal("no turns"))?;
+    let _turn = answers
+        .acquire_owned()
+        .await
+        .map_err(|_closed| Error::internal("no turns"))?;
     let answer = off_thread(move || dashare.data(&caller, path.pair(), &query)).await?;
     Ok((headers_of(&answer), answer.body))
 }
 
 fn headers_of(answer: &Answer) -> HeaderMap {
     let mut headers = HeaderMap::new();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(answer.format.content_type()));
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static(answer.format.content_type()),
+    );
     let mut number = |name: &'static str, value: u64| {
         headers.insert(HeaderName::from_static(name), HeaderValue::from(value));
     };
@@ -403,11 +434,16 @@ async fn sql(
     let mut fields = Fields::of(body)?;
     let query = fields.must_text("query");
     let params = fields.take("params").unwrap_or(Value::Null);
-    let format = fields.parsed("format", Format::from_name).unwrap_or(Format::Json);
+    let format = fields
+        .parsed("format", Format::from_name)
+        .unwrap_or(Format::Json);
     fields.finish("bad_sql_request", "the request")?;
     let query = query.unwrap_or_default();
     let answers = dashare.inner.answers.clone();
-    let _turn = answers.acquire_owned().await.map_err(|_closed| Error::internal("no turns"))?;
+    let _turn = answers
+        .acquire_owned()
+        .await
+        .map_err(|_closed| Error::internal("no turns"))?;
     let body = off_thread(move || dashare.sql(&caller, &query, &params, format)).await?;
     Ok(([(header::CONTENT_TYPE, format.content_type())], body))
 }

@@ -310,7 +310,9 @@ mod tests {
     fn a_follower_goes_on_where_it_failed() {
         let records = MemoryRecords::new();
         for name in ["a", "b", "c"] {
-            records.apply(tell(ChangeSet::new(), &saved(name)).unwrap()).unwrap();
+            records
+                .apply(tell(ChangeSet::new(), &saved(name)).unwrap())
+                .unwrap();
         }
         let mut seen = Vec::new();
         let failed = follow(&records, "cards", |event| {

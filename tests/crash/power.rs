@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use drip::kernel::blobs::{BlobRef, Blobs, Written};
-use drip::kernel::records::{ChangeSet, Expect, RedbRecords, Records, Row, Scan};
+use drip::kernel::records::{ChangeSet, Expect, Records, RedbRecords, Row, Scan};
 use drip::kernel::{Digest, Time};
 
 use crate::support::number_from_env;

@@ -165,17 +165,31 @@ mod tests {
         // The shell itself writes three times; `mv` is a process of its own and starts counting anew
         // in the same page.
         assert!(shell(&count, folder.path(), names).status.success());
-        assert_eq!((count.count(Class::Write), count.count(Class::Name)), (3, 3));
+        assert_eq!(
+            (count.count(Class::Write), count.count(Class::Name)),
+            (3, 3)
+        );
 
         let kill = Shim::new(folder.path(), Class::Write, Fault::Kill).at(2);
-        let killed = shell(&kill, folder.path(), "echo 1 > k1; echo 2 > k2; echo 3 > k3");
+        let killed = shell(
+            &kill,
+            folder.path(),
+            "echo 1 > k1; echo 2 > k2; echo 3 > k3",
+        );
         assert_eq!(killed.status.signal(), Some(9));
         let read = |name: &str| std::fs::read_to_string(folder.path().join(name)).ok();
         assert_eq!((read("k1").as_deref(), read("k3")), (Some("1\n"), None));
 
         let full = Shim::new(folder.path(), Class::Write, Fault::EnospcForever).at(2);
-        let refused = shell(&full, folder.path(), "echo 1 > f1; echo 2 > f2; echo 3 > f3");
-        assert_eq!((read("f1").as_deref(), read("f3").as_deref()), (Some("1\n"), Some("")));
+        let refused = shell(
+            &full,
+            folder.path(),
+            "echo 1 > f1; echo 2 > f2; echo 3 > f3",
+        );
+        assert_eq!(
+            (read("f1").as_deref(), read("f3").as_deref()),
+            (Some("1\n"), Some(""))
+        );
         let said = String::from_utf8_lossy(&refused.stderr).to_lowercase();
         assert!(said.contains("no space left"), "{said}");
     }

@@ -548,14 +548,13 @@ mod tests {
         disk.sync_folder("a").unwrap();
         file.append(b"two").unwrap();
         let seen = outcomes(&disk, "a/log");
-        assert!(
-            seen.iter()
-                .flatten()
-                .all(|bytes| bytes.starts_with(b"one"))
-        );
+        assert!(seen.iter().flatten().all(|bytes| bytes.starts_with(b"one")));
         assert!(!seen.contains(&None));
         assert!(seen.contains(&Some(b"one".to_vec())));
-        assert!(seen.contains(&Some(b"onetw".to_vec())), "torn in the middle");
+        assert!(
+            seen.contains(&Some(b"onetw".to_vec())),
+            "torn in the middle"
+        );
         assert!(seen.contains(&Some(b"onetwo".to_vec())));
     }
 

@@ -314,7 +314,9 @@ impl Records for RedbRecords {
         let rows = reading.open_table(ROWS).map_err(storage)?;
         let end = prefix_end(prefix);
         let upper = end.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
-        let range = rows.range::<&str>((Bound::Included(prefix), upper)).map_err(storage)?;
+        let range = rows
+            .range::<&str>((Bound::Included(prefix), upper))
+            .map_err(storage)?;
         let mut count = 0;
         for entry in range {
             entry.map_err(storage)?;
