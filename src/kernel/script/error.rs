@@ -40,7 +40,9 @@ pub(super) fn syntax(error: &ParseError) -> Error {
     let (code, what) = match error.err_type() {
         ParseErrorType::ExprTooDeep => ("script_depth", "the script is nested too deeply"),
         ParseErrorType::TooManyFunctions => ("script_size", "the script has too many functions"),
-        ParseErrorType::LiteralTooLarge(..) => ("script_size", "the script has too large a literal"),
+        ParseErrorType::LiteralTooLarge(..) => {
+            ("script_size", "the script has too large a literal")
+        }
         _ => ("script_syntax", "the script does not parse"),
     };
     Error::invalid(code, what, vec![fault])
@@ -125,14 +127,24 @@ fn stopped(stop: Stop, limits: &Limits<'_>, faults: Vec<Fault>) -> Error {
             (Kind::Invalid, "script_depth", detail)
         }
         Stop::Size => {
-            let Fence { string, array, map, variables, .. } = limits.fence;
+            let Fence {
+                string,
+                array,
+                map,
+                variables,
+                ..
+            } = limits.fence;
             let detail = format!(
                 "a value of the script is too large: allowed are {string} bytes of text, {array} \
                  elements, {map} entries of maps, {variables} variables"
             );
             (Kind::Invalid, "script_size", detail)
         }
-        Stop::Cancelled => (Kind::Conflict, "script_cancelled", "the script was cancelled".into()),
+        Stop::Cancelled => (
+            Kind::Conflict,
+            "script_cancelled",
+            "the script was cancelled".into(),
+        ),
     };
     Error::new(kind, code, detail).with_faults(faults)
 }
@@ -140,14 +152,13 @@ fn stopped(stop: Stop, limits: &Limits<'_>, faults: Vec<Fault>) -> Error {
 /// The call returned an error. `top` is the function that was called, if one was; `due` why the
 /// call was to end, which the error may hide: Rhai's `sort` puts it into words of its own.
 pub(super) fn failed(
-    error: Box<EvalAltResult>,
+    mut error: EvalAltResult,
     top: Option<&str>,
     due: Option<Stop>,
     limits: &Limits<'_>,
 ) -> Error {
     let mut function = top.map(str::to_owned);
     let mut called = Position::NONE;
-    let mut error = *error;
     loop {
         error = match error {
             EvalAltResult::ErrorInFunctionCall(name, _, inner, position) => {
@@ -175,17 +186,14 @@ impl Where {
             None => String::new(),
         };
         let called = || place(self.called).map(|called| format!("called at {called}"));
-        let place = place(position).or_else(called).unwrap_or_else(|| "script".into());
+        let place = place(position)
+            .or_else(called)
+            .unwrap_or_else(|| "script".into());
         vec![Fault::new(place, format!("{within}{what}"))]
     }
 }
 
-fn cause(
-    mut error: EvalAltResult,
-    at: &Where,
-    due: Option<Stop>,
-    limits: &Limits<'_>,
-) -> Error {
+fn cause(mut error: EvalAltResult, at: &Where, due: Option<Stop>, limits: &Limits<'_>) -> Error {
     let position = error.take_position();
     let fault = |what: &str| at.fault(position, what);
     if let Some(stop) = due {
@@ -238,18 +246,25 @@ fn thrown(value: Dynamic, fault: impl Fn(&str) -> Vec<Fault>) -> Error {
         Err(value) => value,
     };
     let words = said(&value);
-    Error::invalid("script_failed", format!("the script failed: {words}"), fault(&words))
+    Error::invalid(
+        "script_failed",
+        format!("the script failed: {words}"),
+        fault(&words),
+    )
 }
 
 /// A thrown value in words: its text, its `message`, or its JSON.
 fn said(value: &Dynamic) -> String {
     let message = value.as_map_ref().ok().and_then(|map| {
-        map.get("message").and_then(|message| message.clone().into_string().ok())
+        map.get("message")
+            .and_then(|message| message.clone().into_string().ok())
     });
-    let words = message.or_else(|| value.clone().into_string().ok()).unwrap_or_else(|| {
-        let json = json::within(value, 64 * WORDS).map(|json| json.to_string());
-        json.unwrap_or_else(|error| error.detail().to_owned())
-    });
+    let words = message
+        .or_else(|| value.clone().into_string().ok())
+        .unwrap_or_else(|| {
+            let json = json::within(value, 64 * WORDS).map(|json| json.to_string());
+            json.unwrap_or_else(|error| error.detail().to_owned())
+        });
     cut(&words, WORDS).to_owned()
 }
 
@@ -270,18 +285,17 @@ fn place(position: Position) -> Option<String> {
     }
 }
 
-/// The stack of a call within a call is used up.
-pub(super) fn no_room(limits: &Limits<'_>) -> Error {
-    stopped(Stop::Depth, limits, Vec::new())
-}
-
 /// What a script may read of an error that it caught.
 pub(super) fn register(engine: &mut rhai::Engine) {
     engine
         .register_type_with_name::<Raised>("Error")
         .register_get("code", |raised: &mut Raised| raised.0.code().to_owned())
-        .register_get("message", |raised: &mut Raised| raised.0.detail().to_owned())
-        .register_get("status", |raised: &mut Raised| i64::from(raised.0.kind().status()))
+        .register_get("message", |raised: &mut Raised| {
+            raised.0.detail().to_owned()
+        })
+        .register_get("status", |raised: &mut Raised| {
+            i64::from(raised.0.kind().status())
+        })
         .register_fn("to_string", |raised: &mut Raised| raised.0.to_string())
         .register_fn("to_debug", |raised: &mut Raised| format!("{:?}", raised.0));
 }

@@ -36,11 +36,19 @@ const UNARY: [Unary; 17] = [
     ("to_radians", f64::to_radians),
 ];
 
-const BINARY: [Binary; 4] =
-    [("pow", f64::powf), ("atan2", f64::atan2), ("hypot", f64::hypot), ("log", f64::log)];
+const BINARY: [Binary; 4] = [
+    ("pow", f64::powf),
+    ("atan2", f64::atan2),
+    ("hypot", f64::hypot),
+    ("log", f64::log),
+];
 
-const ROUNDING: [Unary; 4] =
-    [("floor", f64::floor), ("ceil", f64::ceil), ("round", f64::round), ("trunc", f64::trunc)];
+const ROUNDING: [Unary; 4] = [
+    ("floor", f64::floor),
+    ("ceil", f64::ceil),
+    ("round", f64::round),
+    ("trunc", f64::trunc),
+];
 
 pub(super) fn register(engine: &mut Engine) {
     for (name, function) in UNARY {
@@ -59,12 +67,15 @@ pub(super) fn register(engine: &mut Engine) {
     }
     engine.register_fn("round", round_to);
     engine.register_fn("round", |x: i64, _digits: i64| x);
-    engine.register_fn("is_nan", |x: i64| x != x);
-    engine.register_fn("is_finite", |x: i64| x == x);
+    engine.register_fn("is_nan", |_: i64| false);
+    engine.register_fn("is_finite", |_: i64| true);
     engine.register_fn("clamp", clamp);
-    engine.register_fn("clamp", |x: i64, low: i64, high: i64| match low <= high {
-        true => Ok(x.clamp(low, high)),
-        false => Err(crossed()),
+    engine.register_fn("clamp", |x: i64, low: i64, high: i64| {
+        if low <= high {
+            Ok(x.clamp(low, high))
+        } else {
+            crossed()
+        }
     });
 }
 
@@ -78,22 +89,32 @@ fn round_to(x: f64, digits: i64) -> f64 {
 /// `x`, but at least `low` and at most `high`; not a number stays not a number.
 fn clamp(x: Dynamic, low: Dynamic, high: Dynamic) -> Answer<f64> {
     let (x, low, high) = (number(&x)?, number(&low)?, number(&high)?);
-    if low <= high { Ok(x.clamp(low, high)) } else { Err(crossed()) }
+    if low <= high {
+        Ok(x.clamp(low, high))
+    } else {
+        crossed()
+    }
 }
 
 fn number(value: &Dynamic) -> Answer<f64> {
-    value.as_float().or_else(|_| value.as_int().map(float)).map_err(|kind| {
-        let detail = format!("`clamp` takes numbers, not `{kind}`");
-        raise(Error::new(Kind::Invalid, "script_failed", detail))
-    })
+    value
+        .as_float()
+        .or_else(|_| value.as_int().map(float))
+        .map_err(|kind| {
+            let detail = format!("`clamp` takes numbers, not `{kind}`");
+            raise(Error::new(Kind::Invalid, "script_failed", detail))
+        })
 }
 
-fn crossed() -> Box<EvalAltResult> {
+fn crossed<T>() -> Answer<T> {
     let detail = "`clamp(x, low, high)` needs a low that is not above its high";
-    raise(Error::new(Kind::Invalid, "script_failed", detail))
+    Err(raise(Error::new(Kind::Invalid, "script_failed", detail)))
 }
 
-#[expect(clippy::cast_precision_loss, reason = "what a script asks for when it mixes numbers")]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "what a script asks for when it mixes numbers"
+)]
 const fn float(whole: i64) -> f64 {
     whole as f64
 }

@@ -17,7 +17,10 @@ type Answer<T> = Result<T, Box<EvalAltResult>>;
 pub(super) fn register(engine: &mut Engine) {
     // The hook is marked as one that may change in a minor release; the version is pinned by the
     // lock file and the hostile scripts would show it.
-    #[expect(deprecated, reason = "not deprecated: Rhai marks what it may still change this way")]
+    #[expect(
+        deprecated,
+        reason = "not deprecated: Rhai marks what it may still change this way"
+    )]
     engine.on_var(before);
 }
 
@@ -30,13 +33,13 @@ fn before(
     match before_variable() {
         Before::Nothing => Ok(None),
         Before::Unshare => unshare(name, context),
-        Before::End(stop) => Err(ended(stop)),
+        Before::End(stop) => ended(stop),
         Before::Measure => measure(&context).map(|()| None),
     }
 }
 
-fn ended(stop: Stop) -> Box<EvalAltResult> {
-    EvalAltResult::ErrorTerminated(Dynamic::from(stop), Position::NONE).into()
+fn ended<T>(stop: Stop) -> Answer<T> {
+    Err(EvalAltResult::ErrorTerminated(Dynamic::from(stop), Position::NONE).into())
 }
 
 /// Measures every variable in sight, and `this`.
@@ -59,7 +62,9 @@ fn unshare(
     name: &str,
     mut context: EvalContext<'_, '_, '_, '_, '_, '_>,
 ) -> Answer<Option<Dynamic>> {
-    let Some(value) = context.scope().get(name) else { return Ok(None) };
+    let Some(value) = context.scope().get(name) else {
+        return Ok(None);
+    };
     if !value.is_shared() {
         return Ok(None);
     }
@@ -90,12 +95,16 @@ fn unshare(
 }
 
 fn capturable(value: &Dynamic, depth: usize) -> bool {
-    let Some(inside) = depth.checked_sub(1) else { return false };
+    let Some(inside) = depth.checked_sub(1) else {
+        return false;
+    };
     if let Ok(items) = value.as_array_ref() {
         return items.iter().all(|item| capturable(item, inside));
     }
     if let Ok(fields) = value.as_map_ref() {
         return fields.values().all(|field| capturable(field, inside));
     }
-    value.read_lock::<FnPtr>().is_none_or(|pointer| !pointer.is_curried())
+    value
+        .read_lock::<FnPtr>()
+        .is_none_or(|pointer| !pointer.is_curried())
 }

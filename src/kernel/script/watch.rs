@@ -126,7 +126,9 @@ impl Watch {
 
     #[cold]
     fn run_out(&self) {
-        let Some(stop) = self.due.get() else { return self.end_soon(Stop::Operations) };
+        let Some(stop) = self.due.get() else {
+            return self.end_soon(Stop::Operations);
+        };
         match self.grace.get().checked_sub(1) {
             Some(grace) => self.grace.set(grace),
             None => halt(stop),
@@ -138,7 +140,11 @@ impl Watch {
         if self.due.get().is_some() {
             return;
         }
-        if self.deadline.get().is_some_and(|deadline| Instant::now() >= deadline) {
+        if self
+            .deadline
+            .get()
+            .is_some_and(|deadline| Instant::now() >= deadline)
+        {
             self.end_soon(Stop::Time);
         } else if cancelled() {
             self.end_soon(Stop::Cancelled);
@@ -149,9 +155,12 @@ impl Watch {
 /// Whether any call on this thread, the outermost included, was told to end.
 fn cancelled() -> bool {
     FRAMES.with_borrow(|frames| {
-        frames
-            .iter()
-            .any(|frame| frame.cancel.as_ref().is_some_and(|flag| flag.load(Ordering::Relaxed)))
+        frames.iter().any(|frame| {
+            frame
+                .cancel
+                .as_ref()
+                .is_some_and(|flag| flag.load(Ordering::Relaxed))
+        })
     })
 }
 
@@ -194,7 +203,11 @@ pub(super) fn before_variable() -> Before {
             watch.look_at.set(live.saturating_add(LOOK.max(grown / 8)));
             return Before::Measure;
         }
-        if watch.captures.get() { Before::Unshare } else { Before::Nothing }
+        if watch.captures.get() {
+            Before::Unshare
+        } else {
+            Before::Nothing
+        }
     })
 }
 
@@ -226,7 +239,7 @@ pub(super) fn halt(stop: Stop) -> ! {
 /// Runs `f` under `budget`. Within a call that is running already, the tighter of both holds, and
 /// what is used counts for both.
 pub(super) fn guarded<T>(budget: Budget, f: impl FnOnce() -> T) -> Result<T, Ended> {
-    let entered = Entered::new(budget).ok_or(Ended::Stopped(Stop::Depth))?;
+    let entered = Entered::new(budget).map_err(Ended::Stopped)?;
     let outcome = catch_unwind(AssertUnwindSafe(f));
     drop(entered);
     outcome.map_err(|panic| match panic.downcast::<Halt>() {
@@ -244,20 +257,27 @@ struct Entered {
     look_at: i64,
     deadline: Option<Instant>,
     captures: bool,
-    due: Option<Stop>,
 }
 
 impl Entered {
-    fn new(budget: Budget) -> Option<Self> {
+    fn new(budget: Budget) -> Result<Self, Stop> {
         let entered = WATCH.with(|watch| {
             let nested = watch.nested.get();
             if nested >= NESTED {
-                return None;
+                return Err(Stop::Depth);
+            }
+            // A call that is to end starts no other: each would put its end off.
+            if let Some(stop) = watch.due.get() {
+                return Err(stop);
             }
             let outermost = nested == 0;
             let live = meter::live();
             let left = watch.left.get();
-            let granted = if outermost { budget.operations } else { budget.operations.min(left) };
+            let granted = if outermost {
+                budget.operations
+            } else {
+                budget.operations.min(left)
+            };
             let before = Self {
                 left,
                 granted,
@@ -266,19 +286,24 @@ impl Entered {
                 look_at: watch.look_at.get(),
                 deadline: watch.deadline.get(),
                 captures: watch.captures.get(),
-                due: watch.due.get(),
             };
             let memory = i64::try_from(budget.memory).unwrap_or(i64::MAX);
             let ceiling = live.saturating_add(memory);
             watch.nested.set(nested + 1);
             watch.left.set(granted);
-            watch.ceiling.set(if outermost { ceiling } else { ceiling.min(before.ceiling) });
+            watch.ceiling.set(if outermost {
+                ceiling
+            } else {
+                ceiling.min(before.ceiling)
+            });
             watch.base.set(live);
             watch.look_at.set(live.saturating_add(LOOK));
-            watch.deadline.set(sooner(before.deadline, Instant::now().checked_add(budget.time)));
+            watch.deadline.set(sooner(
+                before.deadline,
+                Instant::now().checked_add(budget.time),
+            ));
             watch.captures.set(budget.captures);
-            watch.due.set(None);
-            Some(before)
+            Ok(before)
         })?;
         FRAMES.with_borrow_mut(|frames| {
             frames.push(Frame {
@@ -288,7 +313,7 @@ impl Entered {
                 printable: budget.printed,
             });
         });
-        Some(entered)
+        Ok(entered)
     }
 }
 
@@ -303,11 +328,61 @@ impl Drop for Entered {
             watch.look_at.set(self.look_at);
             watch.deadline.set(self.deadline);
             watch.captures.set(self.captures);
-            watch.due.set(self.due);
+            watch.due.set(None);
         });
         // Dropped outside the borrow: a tag may hold anything.
         let frame = FRAMES.with_borrow_mut(Vec::pop);
         drop(frame);
+    }
+}
+
+/// The watch of one thread on its way to another, and back. Memory is counted per thread, so what
+/// is left of it travels, not where it ends.
+pub(super) struct Carried {
+    nested: u32,
+    left: u64,
+    grown: i64,
+    room: i64,
+    deadline: Option<Instant>,
+    captures: bool,
+    due: Option<Stop>,
+    grace: u8,
+    frames: Vec<Frame>,
+}
+
+impl Carried {
+    /// Takes the watch off this thread.
+    pub(super) fn take() -> Self {
+        let live = meter::live();
+        let frames = FRAMES.with_borrow_mut(std::mem::take);
+        WATCH.with(|watch| Self {
+            nested: watch.nested.replace(0),
+            left: watch.left.replace(0),
+            grown: live.saturating_sub(watch.base.get()),
+            room: watch.ceiling.get().saturating_sub(live),
+            deadline: watch.deadline.take(),
+            captures: watch.captures.replace(false),
+            due: watch.due.take(),
+            grace: watch.grace.get(),
+            frames,
+        })
+    }
+
+    /// Puts it onto this one.
+    pub(super) fn put(self) {
+        let live = meter::live();
+        WATCH.with(|watch| {
+            watch.nested.set(self.nested);
+            watch.left.set(self.left);
+            watch.base.set(live.saturating_sub(self.grown));
+            watch.ceiling.set(live.saturating_add(self.room));
+            watch.look_at.set(live.saturating_add(LOOK));
+            watch.deadline.set(self.deadline);
+            watch.captures.set(self.captures);
+            watch.due.set(self.due);
+            watch.grace.set(self.grace);
+        });
+        FRAMES.set(self.frames);
     }
 }
 
@@ -338,7 +413,10 @@ pub(super) fn print(text: &str, line: Option<usize>) {
             let shown = cut(text, left.min(LINE));
             sink(Printed { text: shown, line });
             if text.len() >= left {
-                sink(Printed { text: "… no more is printed: the script's limit is reached", line });
+                sink(Printed {
+                    text: "… no more is printed: the script's limit is reached",
+                    line,
+                });
             }
         }
         None => tracing::debug!(target: "drip::script", line, "{}", cut(text, LINE)),
@@ -347,7 +425,9 @@ pub(super) fn print(text: &str, line: Option<usize>) {
 
 /// The first `most` bytes of `text`, at a character's boundary.
 pub(super) fn cut(text: &str, most: usize) -> &str {
-    let end = (0..=most.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
+    let end = (0..=most.min(text.len()))
+        .rev()
+        .find(|end| text.is_char_boundary(*end));
     text.get(..end.unwrap_or(0)).unwrap_or(text)
 }
 
