@@ -296,7 +296,7 @@ fn a_call_within_a_call_counts_for_both_and_keeps_the_tighter_limit() {
         let arguments = vec![Dynamic::from_int(n)];
         let call = Call::new()
             .operations(u64::MAX)
-            .within(Duration::from_secs(60));
+            .within(Duration::from_mins(1));
         shared.call(&program, "f", arguments, &call).map_err(raise)
     });
     let outer = ScriptEngine::builder().global(module).build().unwrap();
@@ -353,7 +353,8 @@ fn a_cancelled_call_ends() {
 
 #[test]
 fn print_and_debug_go_to_the_sink_up_to_their_limit() {
-    let lines: Arc<Mutex<Vec<(String, Option<usize>)>>> = Arc::default();
+    type Lines = Vec<(String, Option<usize>)>;
+    let lines: Arc<Mutex<Lines>> = Arc::default();
     let kept = Arc::clone(&lines);
     let call = Call::new().printing_to(move |printed| {
         kept.lock()
@@ -536,5 +537,61 @@ fn a_native_function_can_call_back_what_the_script_gave_it() {
     assert_eq!(
         eval(&engine, "let k = 3; twice(|x| x * k, 2)").unwrap(),
         json!(18)
+    );
+}
+
+/// Which thread a script runs on, and with which tag.
+fn whereabouts() -> Module {
+    let mut module = Module::new();
+    module.set_native_fn("here", || {
+        let thread: Dynamic = format!("{:?}", std::thread::current().id()).into();
+        Ok::<_, Box<EvalAltResult>>(vec![thread, tag().unwrap_or_default()])
+    });
+    module
+}
+
+#[test]
+fn a_call_that_needs_more_stack_takes_its_watch_along_and_back() {
+    let wide = Fence {
+        array: 100_000,
+        ..Fence::operator()
+    };
+    let inner = ScriptEngine::builder()
+        .fence(wide)
+        .global(whereabouts())
+        .build()
+        .unwrap();
+    let program = inner
+        .compile("fn f(n) { for i in 0..n { } here() }")
+        .unwrap();
+    let mut module = whereabouts();
+    module.set_native_fn("inner", move |n: i64| {
+        inner
+            .call(&program, "f", vec![n.into()], &Call::new())
+            .map_err(raise)
+    });
+    let outer = ScriptEngine::builder().global(module).build().unwrap();
+    let call = Call::new()
+        .tagged("run-7".into())
+        .within(Duration::from_secs(20));
+    let run = |source: &str| {
+        let program = outer.compile(source).unwrap();
+        outer
+            .eval(&program, Vec::new(), &call)
+            .and_then(|answer| from_dynamic(&answer))
+    };
+    let said = run("[here(), inner(1), here()]").unwrap();
+    assert_eq!(said[0], said[2]);
+    assert_ne!(
+        said[0][0], said[1][0],
+        "the inner call needs a larger stack"
+    );
+    assert_eq!(said[1][1], json!("run-7"));
+    assert_eq!(run("inner(20000); 1").unwrap(), json!(1));
+    let ended = run("loop { try { inner(20000) } catch { } }").unwrap_err();
+    assert_eq!(
+        ended.code(),
+        "script_operations",
+        "what the inner call uses counts for the outer"
     );
 }

@@ -152,14 +152,13 @@ fn stopped(stop: Stop, limits: &Limits<'_>, faults: Vec<Fault>) -> Error {
 /// The call returned an error. `top` is the function that was called, if one was; `due` why the
 /// call was to end, which the error may hide: Rhai's `sort` puts it into words of its own.
 pub(super) fn failed(
-    error: Box<EvalAltResult>,
+    mut error: EvalAltResult,
     top: Option<&str>,
     due: Option<Stop>,
     limits: &Limits<'_>,
 ) -> Error {
     let mut function = top.map(str::to_owned);
     let mut called = Position::NONE;
-    let mut error = *error;
     loop {
         error = match error {
             EvalAltResult::ErrorInFunctionCall(name, _, inner, position) => {
@@ -284,11 +283,6 @@ fn place(position: Position) -> Option<String> {
         (line, Some(column)) => Some(format!("line {line}, column {column}")),
         (line, None) => Some(format!("line {line}")),
     }
-}
-
-/// The stack of a call within a call is used up.
-pub(super) fn no_room(limits: &Limits<'_>) -> Error {
-    stopped(Stop::Depth, limits, Vec::new())
 }
 
 /// What a script may read of an error that it caught.

@@ -4,273 +4,9 @@ use std::time::{Duration, Instant};
 
 use rhai::{Dynamic, Module};
 
+use super::hostile_scripts::{DEPTH, FAILED, GROWTH, Hostile, LOOPS, NESTING, SIZE, deep_sources};
 use super::*;
-use crate::kernel::error::Result;
-
-/// A hostile script, the codes that may end it, and what it tries.
-type Hostile = (&'static str, &'static [&'static str], &'static str);
-
-const TIME: &str = "script_timeout";
-const OPERATIONS: &str = "script_operations";
-const MEMORY: &str = "script_memory";
-const SIZE: &str = "script_size";
-const DEPTH: &str = "script_depth";
-const FAILED: &str = "script_failed";
-const SYNTAX: &str = "script_syntax";
-
-/// Ends by whichever comes first on a fast or a slow machine.
-const ENDLESS: &[&str] = &[OPERATIONS, TIME];
-/// A value that grows: it may also be slow, for Rhai measures it at each step.
-const GROWING: &[&str] = &[SIZE, MEMORY, OPERATIONS, TIME];
-
-const LOOPS: &[Hostile] = &[
-    ("endless loop", ENDLESS, "let n = 0; loop { n += 1 }"),
-    ("endless loop without a variable", ENDLESS, "loop { }"),
-    ("endless while", ENDLESS, "while true { 1 + 1; }"),
-    (
-        "endless for",
-        ENDLESS,
-        "for i in 0..9000000000000000000 { i * i; }",
-    ),
-    (
-        "caught and again",
-        ENDLESS,
-        "loop { try { throw 1 } catch { } }",
-    ),
-    ("limits caught", ENDLESS, "try { loop { } } catch { 1 }"),
-    (
-        "mutual recursion",
-        &[DEPTH],
-        "fn a() { b() } fn b() { a() } a()",
-    ),
-    ("recursion", &[DEPTH], "fn f(n) { f(n + 1) } f(0)"),
-    (
-        "recursion caught",
-        &[DEPTH],
-        "fn f(n) { try { f(n + 1) } catch { f(n + 1) } } loop { f(0) }",
-    ),
-    (
-        "recursion in two",
-        ENDLESS,
-        "fn f(n) { if n > 0 { f(n - 1) + f(n - 1) } else { 1 } } f(25)",
-    ),
-    (
-        "recursion of a closure",
-        &[DEPTH, FAILED],
-        "fn f(g) { g.call(g) } f(|g| g.call(g))",
-    ),
-    (
-        "recursion by map",
-        &[DEPTH],
-        "fn f(x) { [1].map(Fn(\"f\")) } f(1)",
-    ),
-    (
-        "sort without end",
-        ENDLESS,
-        "let a = []; for i in 0..900 { a.push(i % 7) }
-        loop { a.sort(|x, y| { for i in 0..9000 { } x - y }) }",
-    ),
-    (
-        "comparing without order",
-        ENDLESS,
-        "let a = []; for i in 0..900 { a.push(i) }
-        loop { a.sort(|x, y| 1) }",
-    ),
-    (
-        "dedup without end",
-        ENDLESS,
-        "let a = [1, 2, 3]; loop { a.dedup(|x, y| { loop { } }) }",
-    ),
-    (
-        "a race again and again",
-        ENDLESS,
-        "let k = [1, 2]; loop { try { [1].map(|x|
-        k.map(|y| k.len())) } catch { } }",
-    ),
-    ("sleep", &[FAILED], "sleep(10)"),
-    ("sleep by name", &[FAILED], "Fn(\"sleep\").call(10)"),
-    (
-        "sleep by name, for a float",
-        &[FAILED],
-        "Fn(\"sleep\").call(10.0)",
-    ),
-    (
-        "sleep for each",
-        &[FAILED],
-        "[10, 10].for_each(Fn(\"sleep\"))",
-    ),
-    ("eval", &[SYNTAX], "eval(\"loop { }\")"),
-    (
-        "eval by name",
-        &[FAILED, SYNTAX, OPERATIONS, TIME],
-        "Fn(\"eval\").call(\"loop { }\")",
-    ),
-    ("curry", &[SYNTAX], "Fn(\"f\").curry(1)"),
-    (
-        "import of a file",
-        &[FAILED],
-        "import \"/etc/hostname\" as h;",
-    ),
-    (
-        "import without end",
-        &[SIZE, OPERATIONS, TIME],
-        "loop { import \"m\" as m; }",
-    ),
-];
-
-const GROWTH: &[Hostile] = &[
-    ("doubled text", &[SIZE], "let s = \"xxxxxxxx\"; loop { s += s }"),
-    ("text by +", &[SIZE], "let s = \"xxxxxxxx\"; loop { s = s + s }"),
-    ("text by interpolation", &[SIZE], "let s = \"xxxxxxxx\"; loop { s = `${s}${s}` }"),
-    ("padded text", &[SIZE], "let s = \"x\"; s.pad(2000000000, 'x')"),
-    ("padded by text", &[SIZE], "let s = \"x\"; s.pad(2000000000, \"xyz\")"),
-    ("replaced text", &[SIZE], "let s = \"\"; s.pad(900000, 'x'); s.replace(\"x\", s)"),
-    ("replaced nothing", &[SIZE], "let s = \"\"; s.pad(900000, 'x'); s.replace(\"\", s)"),
-    ("replaced letters", &[SIZE], "let s = \"\"; s.pad(900000, 'x'); s.replace('x', s)"),
-    ("upper case", GROWING, "let s = \"\"; s.pad(500000, 'ΐ'); loop { s = s.to_upper() + s }"),
-    ("many texts", &[MEMORY, SIZE, TIME], "let a = \"\"; a.pad(1000000, 'a'); let b = a + \"b\";
-        let c = b + \"b\"; let d = c + \"b\"; let e = d + \"b\"; let f = e + \"b\"; let g = f + \"b\";
-        let h = g + \"b\"; let i = h + \"b\"; let j = i + \"b\"; let k = j + \"b\"; let l = k + \"b\";
-        let m = l + \"b\"; let n = m + \"b\"; let o = n + \"b\"; let p = o + \"b\"; let q = p + \"b\";
-        let r = q + \"b\"; let s = r + \"b\"; let t = s + \"b\"; loop { }"),
-    ("pushed", GROWING, "let a = []; loop { a.push(0) }"),
-    ("inserted", GROWING, "let a = []; loop { a.insert(0, 0) }"),
-    ("added to", GROWING, "let a = []; loop { a += 0 }"),
-    ("appended to itself", &[SIZE], "let a = [1, 2, 3, 4]; loop { a.append(a) }"),
-    ("added to itself", &[SIZE], "let a = [1, 2, 3, 4]; loop { a += a }"),
-    ("spliced into itself", &[SIZE], "let a = [1, 2, 3, 4]; loop { a.splice(0..0, a) }"),
-    ("padded array", &[SIZE], "let a = []; a.pad(1000000000, 0)"),
-    ("array padded by an array", &[SIZE], "let a = []; a.pad(5000, 0); let b = []; b.pad(5000, a)"),
-    ("array of arrays", GROWING, "let a = [1]; loop { a = [a, a, a, a, a, a, a, a] }"),
-    ("array written to", GROWING, "let b = []; b.pad(900, 0); let a = []; a.pad(900, 0);
-        for i in 0..900 { a[i] = b } a.len()"),
-    ("split to letters", &[SIZE], "let s = \"\"; s.pad(1000000, ','); s.split(\",\")"),
-    ("split by a letter", &[SIZE], "let s = \"\"; s.pad(1000000, ','); s.split(',')"),
-    ("split from the end", &[SIZE], "let s = \"\"; s.pad(1000000, ','); s.split_rev(\",\")"),
-    ("split to words", &[SIZE], "let s = \"\"; s.pad(1000000, \"x \"); s.split()"),
-    ("to letters", &[SIZE], "let s = \"\"; s.pad(1000000, ','); s.to_chars()"),
-    ("huge blob", &[SIZE], "blob(2000000000)"),
-    ("padded blob", &[SIZE], "let b = blob(10); b.pad(2000000000, 0)"),
-    ("doubled blob", &[SIZE], "let b = blob(10); loop { b += b }"),
-    ("map by index", &[SIZE], "let m = #{}; for i in 0..200000 { m[\"k\" + i] = i } m.len()"),
-    ("map by index, never read", &[SIZE], "let m = #{}; let i = 0; loop { i += 1; m[`k${i}`] = i }"),
-    ("map in a map", &[SIZE], "let m = #{ a: #{ b: #{} } }; let i = 0;
-        loop { i += 1; m.a.b[`k${i}`] = i }"),
-    ("map by this", &[SIZE], "fn grow() { let i = 0; loop { i += 1; this[`k${i}`] = i } }
-        let m = #{}; m.grow()"),
-    ("map by set", GROWING, "let m = #{}; let i = 0; loop { i += 1; m.set(`k${i}`, i) }"),
-    ("map by +=", GROWING, "let m = #{}; let i = 0; loop { i += 1; let n = #{}; n[`k${i}`] = 1;
-        m += n }"),
-    ("map mixed in", GROWING, "let m = #{}; let i = 0; loop { i += 1; let n = #{}; n[`k${i}`] = 1;
-        m.mixin(n) }"),
-    ("map filled", GROWING, "let m = #{}; let i = 0; loop { i += 1; let n = #{}; n[`k${i}`] = 1;
-        m.fill_with(n) }"),
-    ("one long text named often, printed", &[SIZE], "let s = \"\"; s.pad(900000, 'x'); let a = [];
-        a.pad(1000, 0); for i in 0..1000 { a[i] = s } print(a)"),
-    ("one long text named often, in a text", &[SIZE], "let s = \"\"; s.pad(900000, 'x'); let a = [];
-        a.pad(1000, 0); for i in 0..1000 { a[i] = s } `${a}`"),
-    ("one long text named often, added", &[SIZE], "let s = \"\"; s.pad(900000, 'x'); let a = [];
-        a.pad(1000, 0); for i in 0..1000 { a[i] = s } \"\" + a"),
-    ("one long text named often, as a constant", &[SIZE], "let s = \"\"; s.pad(900000, 'x');
-        let a = []; a.pad(1000, 0); for i in 0..1000 { a[i] = s } const B = a; `${B}`"),
-    ("one long text named often, in a map", &[SIZE], "let s = \"\"; s.pad(900000, 'x'); let m = #{};
-        for i in 0..900 { m[`k${i}`] = s } m.to_json()"),
-    ("one long text named often, thrown", &[SIZE, FAILED], "let s = \"\"; s.pad(900000, 'x');
-        let a = []; a.pad(1000, 0); for i in 0..1000 { a[i] = s } throw a"),
-    ("one long text named often, answered", &[SIZE], "let s = \"\"; s.pad(900000, 'x');
-        let a = []; a.pad(1000, 0); for i in 0..1000 { a[i] = s } a"),
-    ("many closures", &[SIZE, MEMORY, OPERATIONS, TIME, FAILED], "let a = []; let k = [1, 2, 3];
-        loop { a.push(|x| k) }"),
-    ("a closure that holds itself", &[FAILED], "let f = 0; f = || f; f = || f; loop { }"),
-    ("a chain of closures", &[FAILED], "let f = || 0; loop { let g = f; f = || g }"),
-    ("a chain of constants", &[FAILED], "let f = || 0; loop { const G = f; f = || G }"),
-    ("a chain of constant arrays", &[FAILED], "let f = || 0; loop { const G = [f]; f = || G }"),
-    ("a chain through this", &[FAILED, DEPTH, OPERATIONS], "fn grow() { let g = this; this = || g } let f = || 0; loop { f.grow() }"),
-    ("a chain through an array", &[FAILED], "let b = [|| 0]; loop { let g = b.pop(); b.push(|| g) }"),
-    ("a chain through a map", &[FAILED], "let b = #{ f: || 0 }; loop { let g = b.f; b.f = || g }"),
-    ("a chain through a parameter", &[FAILED], "fn wrap(g) { || g } let f = || 0; loop { f = wrap(f) }"),
-    ("a chain through a loop", &[FAILED], "let f = [|| 0]; loop { for g in f { f = [|| g] } }"),
-    ("a chain through a catch", &[FAILED], "let f = || 0; loop { try { throw f } catch (g) { f = || g } }"),
-    ("curry by name", &[FAILED, SYNTAX], "let f = Fn(\"x\"); loop { f = Fn(\"curry\").call(f, f) }"),
-    ("curry as a function", &[SYNTAX], "let f = || 0; loop { f = curry(f, f) }"),
-    ("a captured variable captured again", &[FAILED, OPERATIONS], "let k = 0; let f = || k; loop { let g = || [k, f]; f = g }"),
-    ("capturing a large value", GROWING, "let a = []; a.pad(9000, 1); let b = [];
-        loop { let f = || a; b.push(f) }"),
-    ("printing without end", ENDLESS, "let s = \"\"; s.pad(10000, 'x'); loop { print(s) }"),
-    ("many variables", &[SIZE], "let a = 1; let b = 1; let c = 1; let d = 1; let e = 1; let f = 1;
-        let g = 1; let h = 1; let i = 1; let j = 1; let k = 1; let l = 1; let m = 1; let n = 1;
-        let o = 1; let p = 1; let q = 1; let r = 1; let s = 1; let t = 1; let u = 1; let v = 1;"),
-    ("json bomb", &[SIZE, FAILED], "let s = \"[\"; for i in 0..300 { s += \"[\" } parse_json(s)"),
-    ("json wide", &[SIZE], "let s = \"\"; s.pad(400000, \"1,\"); parse_json(\"[\" + s + \"1]\")"),
-];
-
-const NESTING: &[Hostile] = &[
-    (
-        "nested arrays",
-        GROWING,
-        "let a = []; for i in 0..100000 { a = [a] }",
-    ),
-    (
-        "nested maps",
-        GROWING,
-        "let m = #{}; for i in 0..100000 { m = #{ m: m } }",
-    ),
-    (
-        "nested by writing",
-        GROWING,
-        "let a = []; for i in 0..100000 { let b = [0]; b[0] = a; a = b }",
-    ),
-    (
-        "nested by moving",
-        GROWING,
-        "let b = [[]]; for i in 0..100000 { b.push([b.pop()]) }",
-    ),
-    (
-        "nested, eight at once",
-        GROWING,
-        "let a = []; loop { a = [[[[[[[[a]]]]]]]] }",
-    ),
-    (
-        "nested and printed",
-        &[DEPTH, TIME],
-        "let a = []; for i in 0..300 { a = [a] } print(a)",
-    ),
-    (
-        "nested in a text",
-        &[DEPTH, TIME],
-        "let a = []; for i in 0..300 { a = [a] } `${a}`",
-    ),
-    (
-        "nested and compared",
-        &[DEPTH, TIME],
-        "let a = []; for i in 0..300 { a = [a] } a == a",
-    ),
-    (
-        "nested maps compared",
-        &[DEPTH, TIME],
-        "let a = #{}; for i in 0..300 { a = #{ a: a } } a != a",
-    ),
-    (
-        "nested and as json",
-        &[DEPTH, TIME],
-        "let a = []; for i in 0..300 { a = [a] } #{ a: a }.to_json()",
-    ),
-    (
-        "nested and thrown",
-        &[FAILED, TIME],
-        "let a = []; for i in 0..300 { a = [a] } throw a",
-    ),
-    (
-        "nested and answered",
-        &[DEPTH, TIME],
-        "let a = []; for i in 0..300 { a = [a] } a",
-    ),
-    (
-        "nested and captured",
-        &[FAILED, TIME],
-        "let a = []; for i in 0..300 { a = [a] } [1].map(|x| a)",
-    ),
-];
+use crate::kernel::error::{Error, Result};
 
 /// A fence as an operator has it, with time enough that a slow machine reaches the limit that a
 /// script is meant to reach, and few variables.
@@ -326,4 +62,214 @@ fn scripts_that_grow_are_ended() {
 #[test]
 fn scripts_that_nest_are_ended() {
     each_ends(NESTING);
+}
+
+#[test]
+fn sources_that_nest_are_refused_or_run_and_never_end_the_process() {
+    for fence in [Fence::operator(), Fence::pipeline()] {
+        let engine = ScriptEngine::builder().fence(fence).build().unwrap();
+        for times in [10, 60, 5_000, 40_000] {
+            for (name, source) in deep_sources(times) {
+                let ended = eval(&engine, &source).err();
+                println!("{times} {name}: {:?}", ended.as_ref().map(Error::code));
+                let deep = [
+                    "parentheses",
+                    "arrays",
+                    "blocks",
+                    "sums",
+                    "closures",
+                    "indices",
+                ];
+                if times >= 5_000 && deep.contains(&name) {
+                    assert!(ended.is_some(), "{times} {name}");
+                }
+                if let Some(error) = ended {
+                    let fit = [
+                        "script_syntax",
+                        DEPTH,
+                        SIZE,
+                        FAILED,
+                        "script_source",
+                        "not_a_value",
+                    ];
+                    assert!(fit.contains(&error.code()), "{times} {name}: {error}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn many_nested_parentheses_are_too_deep_and_say_where() {
+    let source = format!("let a = 1;\n{}1{}", "(".repeat(5_000), ")".repeat(5_000));
+    let error = engine().compile(&source).unwrap_err();
+    assert_eq!(error.code(), DEPTH);
+    assert!(
+        error.faults()[0].pointer.starts_with("line 2, column "),
+        "{error}"
+    );
+}
+
+/// An engine whose scripts can ask how much of the stack is used, and get nested values for free.
+fn probing(fence: Fence) -> ScriptEngine {
+    let mut module = Module::new();
+    module.set_native_fn("used", || {
+        Ok::<_, Box<rhai::EvalAltResult>>(i64::try_from(stack::used()).unwrap())
+    });
+    module.set_native_fn("nest", |levels: i64| {
+        let deep = (0..levels).fold(Dynamic::UNIT, |inner, _| Dynamic::from_array(vec![inner]));
+        Ok::<_, Box<rhai::EvalAltResult>>(deep)
+    });
+    module.set_native_fn("nest_maps", |levels: i64| {
+        let deep = (0..levels).fold(Dynamic::UNIT, |inner, _| {
+            Dynamic::from_map([("m".into(), inner)].into_iter().collect())
+        });
+        Ok::<_, Box<rhai::EvalAltResult>>(deep)
+    });
+    ScriptEngine::builder()
+        .fence(fence)
+        .global(module)
+        .build()
+        .unwrap()
+}
+
+#[test]
+fn the_deepest_calls_leave_half_of_the_stack() {
+    for fence in [Fence::operator(), Fence::pipeline()] {
+        let expressions = (fence.expressions - 12) / 5;
+        let half = i64::try_from(BIG_STACK / 2).unwrap();
+        let engine = probing(Fence {
+            array: 10_000,
+            map: 1_000,
+            ..fence.clone()
+        });
+        let (open, close) = ("abs([".repeat(expressions), "][0])".repeat(expressions));
+        for source in [
+            format!("fn f(n) {{ if n > 0 {{ {open} f(n - 1) {close} }} else {{ used() }} }}"),
+            format!(
+                "fn g(x) {{ {open} f(x - 1) {close} }}
+                fn f(n) {{ if n > 0 {{ [n].map(Fn(\"g\"))[0] }} else {{ used() }} }}"
+            ),
+        ] {
+            let program = engine.compile(&source).unwrap();
+            let call = Call::new().within(Duration::from_secs(20));
+            let used = (1..=fence.calls).rev().find_map(|levels| {
+                let levels = Dynamic::from_int(i64::try_from(levels).unwrap());
+                engine.call(&program, "f", vec![levels], &call).ok()
+            });
+            let used = used.unwrap().as_int().unwrap();
+            println!("{} KiB of stack", used >> 10);
+            assert!(used < half, "{used}");
+        }
+    }
+}
+
+#[test]
+fn the_deepest_value_can_be_cloned_measured_compared_printed_and_dropped() {
+    let fence = Fence {
+        array: 100_000,
+        map: 20_000,
+        ..Fence::pipeline()
+    };
+    let engine = probing(fence.clone());
+    let arrays = i64::try_from(fence.array).unwrap() - 2;
+    let maps = i64::try_from(fence.map).unwrap() - 2;
+    for (value, levels) in [("nest", arrays), ("nest_maps", maps)] {
+        for (code, use_of) in [
+            (None, "let b = a; let c = b; c = 0; b = 0; a = 0; 1"),
+            (None, "const B = a; a = 0; 1"),
+            (None, "fn f(x) { 1 } f(a)"),
+            (None, "let x = [0]; x[0] = a; 1"),
+            (None, "type_of(a); switch a { 1 => 2, _ => 3 }"),
+            (Some(SIZE), "[a, a, a]"),
+            (Some(DEPTH), "a == a"),
+            (Some(DEPTH), "[a, 1].index_of(a)"),
+            (Some(DEPTH), "print(a)"),
+            (Some(DEPTH), "debug(a)"),
+            (Some(DEPTH), "`${a}`"),
+            (Some(DEPTH), "\"\" + a"),
+            (Some(DEPTH), "a.to_string()"),
+            (Some(DEPTH), "#{ a: a }.to_json()"),
+            (Some(DEPTH), "a"),
+            (Some(FAILED), "throw a"),
+            (Some(FAILED), "[1].map(|x| a)"),
+            (None, "let f = |x| 1; f.call(a)"),
+            (None, "try { throw a } catch (e) { 1 }"),
+        ] {
+            let source = format!("let a = {value}({levels}); {use_of}");
+            let ended = eval(&engine, &source).err();
+            println!("{source}: {ended:?}");
+            let found = ended.as_ref().map(Error::code);
+            assert!(found == code || found == Some(SIZE), "{source}: {ended:?}");
+        }
+    }
+}
+
+/// The largest resident set that this process ever had, in bytes.
+fn peak() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))
+        .unwrap();
+    line.trim()
+        .trim_end_matches(" kB")
+        .trim()
+        .parse::<u64>()
+        .unwrap()
+        << 10
+}
+
+/// Started by the next test: other tests in the same process would be measured too.
+#[test]
+#[ignore = "measures its whole process: run by the_process_stays_small"]
+fn alone_with_hostile_scripts() {
+    let measure = || {
+        let engine = engine();
+        let _warm = eval(&engine, "[1, 2].map(|x| `${x}`)").unwrap();
+        let (before, live) = (peak(), meter::live());
+        for round in 0..2 {
+            for (name, _, source) in LOOPS.iter().chain(GROWTH).chain(NESTING) {
+                let _ended = eval(&engine, source).unwrap_err();
+                let grown = peak() - before;
+                assert!(
+                    grown <= 64 << 20,
+                    "{name}, round {round}: {} MiB",
+                    grown >> 20
+                );
+            }
+        }
+        println!("grew by {} MiB", (peak() - before) >> 20);
+        meter::live() - live
+    };
+    // On a marked thread the scripts run on it, so its meter sees what they leave behind: the
+    // programs that the engine keeps.
+    let kept = on_big_stack(measure).unwrap();
+    println!("{} KiB are kept", kept >> 10);
+    assert!(kept < 2 << 20, "{kept} bytes are kept");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn the_process_stays_small() {
+    let test = format!("{}::alone_with_hostile_scripts", module_path!());
+    let test = test.split_once("::").unwrap().1;
+    let output = std::process::Command::new(std::env::current_exe().unwrap())
+        .args([
+            "--exact",
+            test,
+            "--ignored",
+            "--nocapture",
+            "--test-threads=1",
+        ])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success(),
+        "{said}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    assert!(said.contains("grew by"), "it did not run: {said}");
+    println!("{said}");
 }

@@ -33,13 +33,13 @@ fn before(
     match before_variable() {
         Before::Nothing => Ok(None),
         Before::Unshare => unshare(name, context),
-        Before::End(stop) => Err(ended(stop)),
+        Before::End(stop) => ended(stop),
         Before::Measure => measure(&context).map(|()| None),
     }
 }
 
-fn ended(stop: Stop) -> Box<EvalAltResult> {
-    EvalAltResult::ErrorTerminated(Dynamic::from(stop), Position::NONE).into()
+fn ended<T>(stop: Stop) -> Answer<T> {
+    Err(EvalAltResult::ErrorTerminated(Dynamic::from(stop), Position::NONE).into())
 }
 
 /// Measures every variable in sight, and `this`.

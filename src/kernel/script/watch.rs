@@ -239,7 +239,7 @@ pub(super) fn halt(stop: Stop) -> ! {
 /// Runs `f` under `budget`. Within a call that is running already, the tighter of both holds, and
 /// what is used counts for both.
 pub(super) fn guarded<T>(budget: Budget, f: impl FnOnce() -> T) -> Result<T, Ended> {
-    let entered = Entered::new(budget).ok_or(Ended::Stopped(Stop::Depth))?;
+    let entered = Entered::new(budget).map_err(Ended::Stopped)?;
     let outcome = catch_unwind(AssertUnwindSafe(f));
     drop(entered);
     outcome.map_err(|panic| match panic.downcast::<Halt>() {
@@ -257,15 +257,18 @@ struct Entered {
     look_at: i64,
     deadline: Option<Instant>,
     captures: bool,
-    due: Option<Stop>,
 }
 
 impl Entered {
-    fn new(budget: Budget) -> Option<Self> {
+    fn new(budget: Budget) -> Result<Self, Stop> {
         let entered = WATCH.with(|watch| {
             let nested = watch.nested.get();
             if nested >= NESTED {
-                return None;
+                return Err(Stop::Depth);
+            }
+            // A call that is to end starts no other: each would put its end off.
+            if let Some(stop) = watch.due.get() {
+                return Err(stop);
             }
             let outermost = nested == 0;
             let live = meter::live();
@@ -283,7 +286,6 @@ impl Entered {
                 look_at: watch.look_at.get(),
                 deadline: watch.deadline.get(),
                 captures: watch.captures.get(),
-                due: watch.due.get(),
             };
             let memory = i64::try_from(budget.memory).unwrap_or(i64::MAX);
             let ceiling = live.saturating_add(memory);
@@ -301,8 +303,7 @@ impl Entered {
                 Instant::now().checked_add(budget.time),
             ));
             watch.captures.set(budget.captures);
-            watch.due.set(None);
-            Some(before)
+            Ok(before)
         })?;
         FRAMES.with_borrow_mut(|frames| {
             frames.push(Frame {
@@ -312,7 +313,7 @@ impl Entered {
                 printable: budget.printed,
             });
         });
-        Some(entered)
+        Ok(entered)
     }
 }
 
@@ -327,11 +328,61 @@ impl Drop for Entered {
             watch.look_at.set(self.look_at);
             watch.deadline.set(self.deadline);
             watch.captures.set(self.captures);
-            watch.due.set(self.due);
+            watch.due.set(None);
         });
         // Dropped outside the borrow: a tag may hold anything.
         let frame = FRAMES.with_borrow_mut(Vec::pop);
         drop(frame);
+    }
+}
+
+/// The watch of one thread on its way to another, and back. Memory is counted per thread, so what
+/// is left of it travels, not where it ends.
+pub(super) struct Carried {
+    nested: u32,
+    left: u64,
+    grown: i64,
+    room: i64,
+    deadline: Option<Instant>,
+    captures: bool,
+    due: Option<Stop>,
+    grace: u8,
+    frames: Vec<Frame>,
+}
+
+impl Carried {
+    /// Takes the watch off this thread.
+    pub(super) fn take() -> Self {
+        let live = meter::live();
+        let frames = FRAMES.with_borrow_mut(std::mem::take);
+        WATCH.with(|watch| Self {
+            nested: watch.nested.replace(0),
+            left: watch.left.replace(0),
+            grown: live.saturating_sub(watch.base.get()),
+            room: watch.ceiling.get().saturating_sub(live),
+            deadline: watch.deadline.take(),
+            captures: watch.captures.replace(false),
+            due: watch.due.take(),
+            grace: watch.grace.get(),
+            frames,
+        })
+    }
+
+    /// Puts it onto this one.
+    pub(super) fn put(self) {
+        let live = meter::live();
+        WATCH.with(|watch| {
+            watch.nested.set(self.nested);
+            watch.left.set(self.left);
+            watch.base.set(live.saturating_sub(self.grown));
+            watch.ceiling.set(live.saturating_add(self.room));
+            watch.look_at.set(live.saturating_add(LOOK));
+            watch.deadline.set(self.deadline);
+            watch.captures.set(self.captures);
+            watch.due.set(self.due);
+            watch.grace.set(self.grace);
+        });
+        FRAMES.set(self.frames);
     }
 }
 
