@@ -96,8 +96,8 @@ pub struct Follow {
     #[command(flatten)]
     which: Which,
     /// Go on until interrupted; without it, show the last records and end
-    #[arg(long, short)]
-    follow: bool,
+    #[arg(long = "follow", short)]
+    live: bool,
     /// How many of the last records to show first
     #[arg(long, short = 'n', default_value_t = 10)]
     lines: usize,
@@ -270,13 +270,12 @@ fn read_batches(file: &str, push: &Push, batches: &Batches) -> Result<()> {
 
 /// A line as a record: JSON objects as they are, other lines as messages.
 fn record(line: &[u8], push: &Push) -> String {
-    let mut record = match serde_json::from_slice(line) {
-        Ok(Value::Object(record)) => record,
-        _ => {
-            let mut record = serde_json::Map::new();
-            record.insert("message".into(), String::from_utf8_lossy(line).into());
-            record
-        }
+    let mut record = if let Ok(Value::Object(record)) = serde_json::from_slice(line) {
+        record
+    } else {
+        let mut record = serde_json::Map::new();
+        record.insert("message".into(), String::from_utf8_lossy(line).into());
+        record
     };
     let level = push.level.map(|level| level.to_string());
     for (names, value) in [
@@ -344,7 +343,7 @@ async fn pages(
 async fn tail(follow: Follow, client: &Client, output: Output) -> Result<()> {
     let params = follow.which.params()?;
     // The stream is opened first, so that nothing falls between the last records and the new ones.
-    let live = if follow.follow {
+    let live = if follow.live {
         let mut params = params.clone();
         params.retain(|(name, _)| name != "to");
         Some(client::tail(client, &params, None).await?)
@@ -439,7 +438,7 @@ fn show(kept: &Kept, output: Output) -> String {
         let value = value
             .as_str()
             .map_or_else(|| value.to_string(), str::to_owned);
-        fields.push_str(&format!(" {name}={value}"));
+        fields.extend([" ", name, "=", &value]);
     }
     let clean = |text: &str| -> String {
         text.chars()

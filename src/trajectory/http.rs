@@ -52,7 +52,11 @@ pub fn routes(log: Trajectory, shutdown: Shutdown) -> Routes {
             "in at most so many stretches; 60 unless told, 1000 at most",
         );
     let tail = get("/api/v1/logs/tail", READ, tail)
-        .says("follows the log as it grows, as server-sent events; Last-Event-ID resumes");
+        .says("follows the log as it grows, as server-sent events; Last-Event-ID resumes")
+        .query(
+            "after",
+            "from the record after this number; for those who cannot send Last-Event-ID",
+        );
     Routes::new("trajectory")
         .add(
             post(LOGS, WRITE, ingest)

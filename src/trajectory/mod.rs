@@ -57,6 +57,7 @@ mod segment;
 mod shelf;
 mod streams;
 mod tail;
+#[cfg(feature = "http")]
 mod unpack;
 mod writer;
 
@@ -273,7 +274,7 @@ impl Trajectory {
         self.0.door.pass()?;
         let mut batch = Batch::default();
         let outcome = ingest::read(body, self.0.clock.now(), |record| {
-            self.admit(&mut batch, record)
+            self.admit(&mut batch, record);
         })?;
         let id = retry.map(|retry| BatchId {
             key: first_bytes(&Digest::of(retry.key.as_bytes())),
@@ -520,7 +521,7 @@ fn checked(record: &mut Record) -> Result<(), String> {
     }
     let name = Name::new(&record.stream).map_err(|why| why.detail().to_owned())?;
     if name.as_str() != record.stream {
-        record.stream = name.as_str().to_owned();
+        name.as_str().clone_into(&mut record.stream);
     }
     ingest::check_size(record)
 }

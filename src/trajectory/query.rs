@@ -140,7 +140,10 @@ impl Filter {
         self.fields.iter().all(|(name, wanted)| {
             look(&fields, name).is_some_and(|found| match found {
                 Value::String(text) => text == wanted,
-                other => other.to_string() == *wanted,
+                other => {
+                    let shown = other.to_string();
+                    shown == *wanted
+                }
             })
         })
     }

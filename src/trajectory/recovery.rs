@@ -88,7 +88,7 @@ fn sweep(disk: &dyn Disk, found: &mut Recovered) -> io::Result<Vec<String>> {
             found.next_seq = found.next_seq.max(first.saturating_add(JUMP));
         }
     }
-    names.retain(|name| name.ends_with(".log") && number(name.trim_end_matches(".log")).is_some());
+    names.retain(|name| name.strip_suffix(".log").and_then(number).is_some());
     Ok(names)
 }
 

@@ -146,18 +146,14 @@ impl Segment {
                     offset,
                     head,
                     payload,
-                } => match summarize(&head, &payload) {
-                    Some((ids, summary)) => contents.add(offset, &head, &ids, &summary),
-                    None => {
-                        let bytes = head.total as u64;
-                        contents.damage.push(self.damage(
-                            offset,
-                            bytes,
-                            "the records of a frame make no sense",
-                        ));
-                        contents.end = offset + bytes;
+                } => {
+                    if let Some((ids, summary)) = summarize(&head, &payload) {
+                        contents.add(offset, &head, &ids, &summary);
+                    } else {
+                        contents.damage.push(self.nonsense(offset, &head));
+                        contents.end = offset + head.total as u64;
                     }
-                },
+                }
                 Step::Bad {
                     offset,
                     next: Some(next),
@@ -192,18 +188,12 @@ impl Segment {
                     payload,
                 } => {
                     let records = split_ids(&payload).map_or(&[][..], |(_, records)| records);
-                    let mut seq = head.first_seq;
-                    for raw in Records::new(records) {
+                    for (seq, raw) in (head.first_seq..).zip(Records::new(records)) {
                         match raw {
                             Some(raw) if !visit(seq, &raw) => return Ok(damage),
                             Some(_) => {}
-                            None => damage.push(self.damage(
-                                offset,
-                                head.total as u64,
-                                "the records of a frame make no sense",
-                            )),
+                            None => damage.push(self.nonsense(offset, &head)),
                         }
-                        seq += 1;
                     }
                 }
                 Step::Bad { offset, next } => {
@@ -213,6 +203,11 @@ impl Segment {
             }
         }
         Ok(damage)
+    }
+
+    fn nonsense(&self, offset: u64, head: &Head) -> Damage {
+        let what = "the records of a frame make no sense";
+        self.damage(offset, head.total as u64, what)
     }
 
     pub(super) fn damage(&self, offset: u64, bytes: u64, what: &str) -> Damage {

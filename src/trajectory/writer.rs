@@ -150,7 +150,9 @@ impl Writer {
                     if !rotations.is_empty() {
                         self.rotate_from(frame::HEADER as u64 + 1);
                     }
-                    rotations.into_iter().for_each(|rotated| rotated());
+                    for rotated in rotations {
+                        rotated();
+                    }
                 }
             })
             .map_err(|source| error::io("start the writer", source))

@@ -166,14 +166,11 @@ fn torn(file: &Bytes, dice: &mut Dice) -> Vec<u8> {
         } else {
             &file.durable
         };
-        for at in start..end {
-            let old = file.durable.get(at);
-            let same = old.is_some() && old == file.live.get(at);
-            bytes[at] = if same {
-                file.durable[at]
-            } else {
-                source.get(at).copied().unwrap_or(0)
-            };
+        for (at, byte) in bytes.iter_mut().enumerate().take(end).skip(start) {
+            let old = file.durable.get(at).copied();
+            let same = old.is_some() && old == file.live.get(at).copied();
+            let new = source.get(at).copied().unwrap_or(0);
+            *byte = old.filter(|_| same).unwrap_or(new);
         }
     }
     bytes

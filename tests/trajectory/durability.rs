@@ -353,6 +353,8 @@ fn segments_rotate_and_everything_is_found_across_them() {
     for n in 0..30 {
         log.append(vec![record(n, &format!("m{n}"))]).unwrap();
     }
+    // The writer answers first and rotates then: this waits for it.
+    log.rotate().unwrap();
     let stats = log.stats();
     assert!(stats.segments > 5, "{stats:?}");
     drop(log);

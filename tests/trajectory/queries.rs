@@ -62,7 +62,7 @@ fn words() -> impl Strategy<Value = String> {
 fn asks() -> impl Strategy<Value = Ask> {
     let leaf = prop_oneof![
         words().prop_map(Ask::Word),
-        words().prop_map(|word| Ask::Beginning(word[..word.len().min(3)].to_owned())),
+        words().prop_map(|word| Ask::Beginning(word.chars().take(3).collect())),
         prop::sample::select(vec!["ind", "Err", "d-e", "\\", "\" ", "10."])
             .prop_map(|text| Ask::Text(text.into())),
         prop::sample::select(vec!["w.nd\\b", "^x", "[0-9]+$", "(?i)ioe"])
