@@ -50,7 +50,7 @@ fn equal_bytes_are_kept_once_and_go_with_their_last_name() {
 #[test]
 fn what_a_refused_upload_left_goes_after_its_grace() {
     let store = Store::new();
-    let mut options = drip::cask::PutOptions {
+    let mut options = PutOptions {
         sha256: Some(drip::kernel::Digest::of(b"other")),
         ..Default::default()
     };
@@ -176,7 +176,10 @@ fn a_sweeper_never_takes_what_is_named() {
                 std::thread::yield_now();
             }
         });
-        let ended: Vec<_> = writers.into_iter().map(|writer| writer.join()).collect();
+        let ended: Vec<_> = writers
+            .into_iter()
+            .map(std::thread::ScopedJoinHandle::join)
+            .collect();
         over.store(true, Ordering::SeqCst);
         assert!(ended.iter().all(std::result::Result::is_ok));
     });
@@ -309,7 +312,8 @@ fn damage_is_found_and_named() {
     assert_eq!((clean.count, clean.damaged.len(), seen), (4, 0, 4));
     let found = store.cask.get("models", "bad").unwrap();
     let digest = found.sha256().to_hex();
-    let path = folder.path().join(&digest[..2]).join(&digest[2..]);
+    let (shard, rest) = digest.split_at(2);
+    let path = folder.path().join(shard).join(rest);
     let mut bytes = std::fs::read(&path).unwrap();
     bytes[1000] ^= 1;
     std::fs::write(&path, bytes).unwrap();

@@ -273,6 +273,11 @@ async fn keys_are_kept_byte_for_byte_and_escapes_are_refused() {
         assert_eq!(answer.json()["key"], key);
         assert_eq!(web.get(&path).await.body, key);
     }
+}
+
+#[tokio::test]
+async fn keys_that_lead_elsewhere_are_refused() {
+    let web = Web::over(&Store::new());
     let long = "k".repeat(1025);
     for bad in [
         "..",
@@ -486,7 +491,7 @@ async fn every_change_is_told_and_audited() {
     let heard = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
     let ears = heard.clone();
     store.bus.hear("artifact.", move |event| {
-        ears.lock().unwrap().push(event.number)
+        ears.lock().unwrap().push(event.number);
     });
     let web = Web::over(&store);
     web.put(A, "x").await;

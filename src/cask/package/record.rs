@@ -114,7 +114,7 @@ mod tests {
     fn every_difference_is_named() {
         let said = [file("a", b"1"), file("b", b"2"), file("gone", b"3")];
         let found = [file("a", b"1"), file("b", b"other"), file("new", b"4")];
-        let record = write(&said) + "rubbish\n" + &write(&said[..1]);
+        let record = [write(&said), "rubbish\n".to_owned(), write(&said[..1])].concat();
         let refused = compare(record.as_bytes(), &found).unwrap_err();
         let told: Vec<_> = refused
             .faults()

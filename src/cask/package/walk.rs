@@ -93,7 +93,6 @@ pub(super) fn walk<R: Read>(
         let extension = std::mem::take(&mut pending);
         show(entry, &extension, &mut seen, &refusal, &mut visit)?;
     }
-    drop(archive);
     if pending.any {
         return Err(error::refused("an extension header is followed by nothing"));
     }
@@ -134,11 +133,11 @@ fn show<R: Read>(
             return Err(refuse("is a folder with bytes of its own"));
         }
         let Some(path) = path else { return Ok(()) };
-        seen.folder(&path).map_err(|why| refuse(why))?;
+        seen.folder(&path).map_err(refuse)?;
         return visit(Item::Folder(&path));
     }
     let path = path.ok_or_else(|| refuse("has no name"))?;
-    seen.file(&path, size).map_err(|why| refuse(why))?;
+    seen.file(&path, size).map_err(refuse)?;
     let mut bytes = Exact {
         inner: &mut entry,
         left: size,
