@@ -21,7 +21,14 @@ fn a_second_daemon_on_a_folder_is_told_who_holds_it() {
     let (pid, address) = (daemon.pid().to_string(), daemon.address().to_owned());
     for arguments in [
         &["serve", "--data", "data", "--listen", "127.0.0.1:0"][..],
-        &["create-admin", "--username", "eve", "--password-stdin", "--data", "data"],
+        &[
+            "create-admin",
+            "--username",
+            "eve",
+            "--password-stdin",
+            "--data",
+            "data",
+        ],
     ] {
         let (code, said) = refused(&home.run(arguments));
         assert_eq!(code, Some(73), "{said}");
@@ -74,7 +81,11 @@ fn settings_that_were_named_and_are_missing_or_wrong_are_refused() {
     let (code, said) = refused(&home.run(&serve));
     assert_eq!(code, Some(78), "{said}");
     assert!(said.contains("lisen") && said.contains("listen"), "{said}");
-    assert_eq!(std::fs::read_dir(home.data()).unwrap().count(), 0, "nothing was made");
+    assert_eq!(
+        std::fs::read_dir(home.data()).unwrap().count(),
+        0,
+        "nothing was made"
+    );
 }
 
 #[test]

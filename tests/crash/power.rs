@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use drip::kernel::blobs::{BlobRef, Blobs, Written};
-use drip::kernel::records::{ChangeSet, Expect, RedbRecords, Records, Row, Scan};
+use drip::kernel::records::{ChangeSet, Expect, Records, RedbRecords, Row, Scan};
 use drip::kernel::{Digest, Time};
 
 use crate::support::number_from_env;
@@ -97,20 +97,6 @@ fn records_hold_at_every_sync() {
         }
     }
     assert!(images > 200, "only {images} images were looked at");
-}
-
-#[test]
-fn a_store_that_is_being_made_is_empty_or_there() {
-    for seed in 0..20 {
-        let disk = SimDisk::new();
-        disk.take_images(seed);
-        drop(new_store(&disk));
-        let images = disk.images();
-        assert!(!images.is_empty());
-        for image in images {
-            assert_eq!(recover(&image, seed), Rows::new());
-        }
-    }
 }
 
 /// Records and the bytes they name, on one disk: the order between the two is what is tested.

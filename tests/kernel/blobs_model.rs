@@ -16,15 +16,28 @@ const GRACE: Duration = Duration::from_hours(1);
 #[derive(Debug, Clone)]
 enum Action {
     /// Puts content number `of` under a name, and lets the hold go.
-    Put { name: u8, of: u8 },
+    Put {
+        name: u8,
+        of: u8,
+    },
     /// Puts content and holds it without a name.
-    Hold { of: u8 },
+    Hold {
+        of: u8,
+    },
     /// Lets every hold go.
     LetGo,
-    Forget { name: u8 },
-    Read { name: u8, from: usize, len: usize },
+    Forget {
+        name: u8,
+    },
+    Read {
+        name: u8,
+        from: usize,
+        len: usize,
+    },
     /// Sweeps; chunks are old enough to go, or too young.
-    Sweep { is_old: bool },
+    Sweep {
+        is_old: bool,
+    },
     /// Another process would see only the folder: holds are gone.
     Reopen,
 }

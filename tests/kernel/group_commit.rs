@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use drip::kernel::records::{ChangeSet, Expect, RedbRecords, Records, Scan};
+use drip::kernel::records::{ChangeSet, Expect, Records, RedbRecords, Scan};
 use drip::kernel::{Kind, Result};
 
 use crate::support::pause;
@@ -39,7 +39,11 @@ fn durable(disk: &SimDisk) -> Vec<String> {
 }
 
 /// Has every writer put its row while `during` runs; answers what each was told.
-fn write_all(store: &Arc<RedbRecords>, told: &AtomicUsize, during: impl FnOnce()) -> Vec<Result<()>> {
+fn write_all(
+    store: &Arc<RedbRecords>,
+    told: &AtomicUsize,
+    during: impl FnOnce(),
+) -> Vec<Result<()>> {
     let begun = AtomicUsize::new(0);
     std::thread::scope(|scope| {
         let threads: Vec<_> = (0..WRITERS)
@@ -72,7 +76,11 @@ fn no_writer_is_answered_before_its_commit_is_durable() {
         disk.wait_for_held_sync();
         // Time for one who does not wait to show itself.
         pause(Duration::from_millis(100));
-        assert_eq!(told.load(Ordering::SeqCst), 0, "answered while the sync was held");
+        assert_eq!(
+            told.load(Ordering::SeqCst),
+            0,
+            "answered while the sync was held"
+        );
         assert_eq!(durable(&disk), [""; 0]);
         disk.release_syncs();
     });
@@ -80,7 +88,10 @@ fn no_writer_is_answered_before_its_commit_is_durable() {
     let all: Vec<_> = (0..WRITERS).map(|n| format!("row/{n:02}")).collect();
     assert_eq!(durable(&disk), all, "acknowledged is durable");
     let paid = disk.syncs() - syncs;
-    assert!(paid < WRITERS as u64, "{paid} syncs for {WRITERS} writers: none was shared");
+    assert!(
+        paid < WRITERS as u64,
+        "{paid} syncs for {WRITERS} writers: none was shared"
+    );
 }
 
 #[test]
@@ -97,9 +108,15 @@ fn a_failed_sync_answers_everyone_with_an_error_and_closes_the_door() {
             disk.release_syncs();
         });
         let refused: Vec<_> = answers.into_iter().map(Result::unwrap_err).collect();
-        assert!(refused.iter().all(|e| e.kind() == Kind::Unavailable), "{refused:?}");
+        assert!(
+            refused.iter().all(|e| e.kind() == Kind::Unavailable),
+            "{refused:?}"
+        );
         let later = put(store.as_ref(), "later").unwrap_err();
-        assert_eq!((later.kind(), later.code()), (Kind::Unavailable, "store_closed"));
+        assert_eq!(
+            (later.kind(), later.code()),
+            (Kind::Unavailable, "store_closed")
+        );
         assert_eq!(store.health().unwrap_err().code(), "store_closed");
         assert!(store.get("before").unwrap().is_some(), "reading goes on");
         for (seed, keeps) in [(1, Keeps::Nothing), (2, Keeps::Any), (3, Keeps::All)] {

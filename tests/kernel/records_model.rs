@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use drip::kernel::Kind;
 use drip::kernel::records::{
-    ChangeSet, Expect, MemoryRecords, RedbRecords, Records, Row, Scan, log_key,
+    ChangeSet, Expect, MemoryRecords, Records, RedbRecords, Row, Scan, log_key,
 };
 use proptest::prelude::{Just, ProptestConfig, Strategy, any, prop_oneof, proptest};
 
@@ -45,7 +45,16 @@ struct ScanOf {
     limit: usize,
 }
 
-const KEYS: [&str; 8] = ["a", "a/1", "a/10", "a/2", "b", "b/风", "b/\u{10FFFF}", "feed"];
+const KEYS: [&str; 8] = [
+    "a",
+    "a/1",
+    "a/10",
+    "a/2",
+    "b",
+    "b/风",
+    "b/\u{10FFFF}",
+    "feed",
+];
 const PREFIXES: [&str; 5] = ["", "a", "a/", "b/", "feed/"];
 const LOGS: [&str; 2] = ["feed", "other"];
 

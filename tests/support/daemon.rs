@@ -132,7 +132,8 @@ impl Home {
 
 fn program() -> PathBuf {
     // Long runs take a binary that was built for speed.
-    std::env::var_os("CRASH_BINARY").map_or_else(|| env!("CARGO_BIN_EXE_dripctl").into(), Into::into)
+    std::env::var_os("CRASH_BINARY")
+        .map_or_else(|| env!("CARGO_BIN_EXE_dripctl").into(), Into::into)
 }
 
 fn copy_folder(from: &Path, to: &Path) {

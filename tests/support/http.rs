@@ -18,8 +18,9 @@ pub(crate) struct Answer {
 
 impl Answer {
     pub(crate) fn json(&self) -> Value {
-        serde_json::from_slice(&self.body)
-            .unwrap_or_else(|error| panic!("{error} in the answer {}: {}", self.status, self.text()))
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| {
+            panic!("{error} in the answer {}: {}", self.status, self.text())
+        })
     }
 
     pub(crate) fn text(&self) -> String {
@@ -82,7 +83,12 @@ impl Http {
     }
 
     /// Sends a call with a JSON body and reads the whole answer.
-    pub(crate) fn call(&self, method: &str, path: &str, body: Option<&Value>) -> io::Result<Answer> {
+    pub(crate) fn call(
+        &self,
+        method: &str,
+        path: &str,
+        body: Option<&Value>,
+    ) -> io::Result<Answer> {
         let bytes = body.map_or_else(Vec::new, |body| body.to_string().into_bytes());
         let mut head = format!("{method} {path} HTTP/1.1\r\nhost: {}\r\n", self.address);
         head.push_str("connection: close\r\n");
@@ -158,7 +164,8 @@ mod tests {
         assert_eq!((answer.status, answer.json()), (201, serde_json::json!({})));
         assert_eq!(answer.header("etag"), Some("\"1\""));
         assert!((0..whole.len()).all(|end| parse(&whole[..end]).is_none()));
-        let chunked = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n1\r\nd\r\n0\r\n\r\n";
+        let chunked =
+            b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n1\r\nd\r\n0\r\n\r\n";
         assert_eq!(parse(chunked).unwrap().body, b"abcd");
         assert!(parse(&chunked[..chunked.len() - 8]).is_none());
     }

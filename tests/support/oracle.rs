@@ -253,10 +253,7 @@ mod tests {
         let (oracle, _file) = oracle();
         oracle.ok(oracle.invoke("a", Some(json!(1))));
         assert_eq!(oracle.judge(&visible(&[("a", 1)])), [""; 0]);
-        assert_eq!(
-            oracle.judge(&visible(&[])),
-            ["`a` is absent and must be 1"]
-        );
+        assert_eq!(oracle.judge(&visible(&[])), ["`a` is absent and must be 1"]);
         assert_eq!(
             oracle.judge(&visible(&[("a", 2)])),
             ["`a` is 2 and must be 1"]

@@ -161,9 +161,7 @@ impl ObjectStore for SimObjects {
         let at = |end: u64| usize::try_from(end).unwrap();
         let part = bytes.slice(at(range.start)..at(range.end));
         Ok(GetResult {
-            payload: GetResultPayload::Stream(
-                futures::stream::once(async { Ok(part) }).boxed(),
-            ),
+            payload: GetResultPayload::Stream(futures::stream::once(async { Ok(part) }).boxed()),
             meta: self.meta(&path),
             range,
             attributes: Attributes::default(),
