@@ -13,7 +13,6 @@ use crate::kernel::clock::SystemClock;
 use crate::kernel::config::Settings;
 use crate::kernel::disk::DataFolder;
 use crate::kernel::error::{Error, Kind, Result};
-use crate::kernel::http::Routes;
 use crate::kernel::work::Shutdown;
 use crate::server::{self, Server};
 #[cfg(feature = "web")]
@@ -75,11 +74,11 @@ impl Daemon {
             .map_err(|source| Error::io("ask for the port", source))?;
         app.folder.announce(&address.to_string())?;
         app.start_workers();
+        #[cfg(feature = "web")]
         let behind_proxy = config.behind_proxy;
-        let server = Server {
-            pages: pages(&app, behind_proxy),
-            ..Server::over(&app, config)
-        };
+        let server = Server::over(&app, config);
+        #[cfg(feature = "web")]
+        let server = server.with_pages(web::routes(web::Web::of(&app, behind_proxy)));
         Ok(Self {
             app,
             address,
@@ -106,16 +105,6 @@ impl Daemon {
         app.close().await;
         outcome
     }
-}
-
-#[cfg(feature = "web")]
-fn pages(app: &App, behind_proxy: bool) -> Option<Routes> {
-    Some(web::routes(web::Web::of(app, behind_proxy)))
-}
-
-#[cfg(not(feature = "web"))]
-fn pages(_app: &App, _behind_proxy: bool) -> Option<Routes> {
-    None
 }
 
 /// SIGTERM and Ctrl-C end the daemon gracefully; the second one ends it at once.

@@ -77,7 +77,7 @@ impl Config {
 }
 
 impl Server {
-    /// The daemon over what is open; pages are mounted by whoever has them.
+    /// The daemon over what is open, without pages.
     pub fn over(app: &App, config: Config) -> Self {
         Self {
             routes: app.routes(),
@@ -85,6 +85,14 @@ impl Server {
             access: app.access.clone(),
             health: Health::of(app),
             config,
+        }
+    }
+
+    /// The same daemon with pages beside the API.
+    pub fn with_pages(self, pages: Routes) -> Self {
+        Self {
+            pages: Some(pages),
+            ..self
         }
     }
 

@@ -6,7 +6,7 @@ use std::sync::Mutex;
 
 use serde_json::{Value, json};
 
-use crate::support::daemon::Daemon;
+use crate::support::daemon::{Daemon, PASSWORD};
 use crate::support::http::Http;
 use crate::support::kill_loop::Work;
 use crate::support::oracle::{Oracle, Visible};
@@ -106,6 +106,20 @@ impl Accounts {
         answer.is_some()
     }
 
+    /// Gives some account of this lane another role. Only a new one needs a password, which is slow to
+    /// hash on purpose.
+    fn some_user(&self, http: &Http, oracle: &Oracle, lane: usize, rng: &mut Rng) -> Alive {
+        let name = format!("lane{lane}-{}", rng.below(3));
+        let role = ["viewer", "publisher"][rng.below(2)];
+        match self.put_user(http, oracle, &name, &json!({"role": role})) {
+            Some(422) => {
+                let body = json!({"role": role, "password": PASSWORD});
+                self.put_user(http, oracle, &name, &body).is_some()
+            }
+            answered => answered.is_some(),
+        }
+    }
+
     fn is_gone(&self, http: &Http) -> bool {
         http.get("/livez").is_err()
     }
@@ -115,25 +129,13 @@ impl Work for Accounts {
     fn work(&self, daemon: &Daemon, lane: usize, rng: &mut Rng, oracle: &Oracle) {
         let http = self.http(daemon);
         loop {
-            let user = format!("lane{lane}-{}", rng.below(3));
-            let role = ["viewer", "publisher"][rng.below(2)];
-            // A new account needs a password, which is slow to hash on purpose; a change of role
-            // does not, and most calls are those.
-            let body = json!({"role": role});
-            match self.put_user(&http, oracle, &user, &body) {
-                Some(422) => {
-                    let body = json!({"role": role, "password": "a long enough passphrase"});
-                    if self.put_user(&http, oracle, &user, &body).is_none() {
-                        return;
-                    }
-                }
-                Some(_) => {}
-                None => return,
-            }
             let name = format!("lane{lane}-{:x}", rng.next());
-            if !self.make_token(&http, oracle, &name)
-                || (rng.percent(60) && !self.revoke(&http, oracle, &name))
-            {
+            let is_alive = match rng.below(10) {
+                0..=4 => self.make_token(&http, oracle, &name),
+                5..=6 => self.make_token(&http, oracle, &name) && self.revoke(&http, oracle, &name),
+                _ => self.some_user(&http, oracle, lane, rng),
+            };
+            if !is_alive {
                 return;
             }
         }

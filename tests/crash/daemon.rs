@@ -6,7 +6,7 @@ use std::os::unix::process::ExitStatusExt as _;
 use serde_json::json;
 
 use super::accounts::Accounts;
-use crate::support::daemon::{Daemon, Home};
+use crate::support::daemon::{Daemon, Home, PASSWORD};
 use crate::support::kill_loop::{KillLoop, look_twice};
 use crate::support::number_from_env;
 use crate::support::oracle::Oracle;
@@ -18,14 +18,13 @@ fn start() -> (Home, String) {
     let daemon = home.serve();
     let token = daemon.make_admin_token();
     daemon.stop();
-    // One account, so that the work has one whose role it can change without hashing a password.
     (home, token)
 }
 
 /// A fixed piece of work; it ends early when the daemon is gone.
 fn piece(accounts: &Accounts, daemon: &Daemon, oracle: &Oracle) -> Option<()> {
     let http = accounts.http(daemon);
-    let with_password = json!({"role": "viewer", "password": "a long enough passphrase"});
+    let with_password = json!({"role": "viewer", "password": PASSWORD});
     accounts.put_user(&http, oracle, "mia", &with_password)?;
     for round in 0..3 {
         let role = ["publisher", "viewer"][round % 2];
@@ -74,6 +73,24 @@ fn kill_at_the_nth_sync_loses_nothing_that_was_acknowledged() {
         let broken = look_twice(&home, &accounts, &oracle);
         assert!(broken.is_empty(), "sync {at}:\n{}", broken.join("\n"));
     }
+}
+
+/// A folder that a crash caught while it was being made is made the next time.
+#[test]
+fn a_first_start_that_is_killed_at_the_nth_sync_can_be_repeated() {
+    let step = number_from_env("CRASH_STEP", 4) as u64;
+    let mut at = 1;
+    loop {
+        let home = Home::new();
+        let shim = Shim::new(&home.data(), Class::Sync, Fault::Kill).at(at);
+        let Err(ended) = home.serve_under(&shim) else {
+            break;
+        };
+        assert_eq!(ended.status.signal(), Some(9), "sync {at}: {}", ended.log);
+        home.serve().stop();
+        at += step.min(3);
+    }
+    assert!(at > 4, "a first start syncs more than that");
 }
 
 #[test]

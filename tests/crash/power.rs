@@ -71,7 +71,7 @@ fn recover(image: &Image, seed: u64) -> Rows {
 #[test]
 fn records_hold_at_every_sync() {
     let mut images = 0;
-    for seed in 0..number_from_env("CRASH_SEEDS", 6) as u64 {
+    for seed in 0..number_from_env("CRASH_SEEDS", 4) as u64 {
         let mut rng = Rng::new(seed);
         let disk = SimDisk::new();
         let store = new_store(&disk);
@@ -97,20 +97,6 @@ fn records_hold_at_every_sync() {
         }
     }
     assert!(images > 200, "only {images} images were looked at");
-}
-
-#[test]
-fn a_store_that_is_being_made_is_empty_or_there() {
-    for seed in 0..20 {
-        let disk = SimDisk::new();
-        disk.take_images(seed);
-        drop(new_store(&disk));
-        let images = disk.images();
-        assert!(!images.is_empty());
-        for image in images {
-            assert_eq!(recover(&image, seed), Rows::new());
-        }
-    }
 }
 
 /// Records and the bytes they name, on one disk: the order between the two is what is tested.
@@ -210,7 +196,7 @@ async fn shelf_under_power_cuts(puts: Puts, seed: u64) -> (usize, usize) {
 
 #[tokio::test]
 async fn a_row_never_names_bytes_that_are_not_there() {
-    for seed in 0..number_from_env("CRASH_SEEDS", 6) as u64 {
+    for seed in 0..number_from_env("CRASH_SEEDS", 4) as u64 {
         let (images, dangling) = shelf_under_power_cuts(Puts::Durable, seed).await;
         assert!(images > 20, "only {images} images were looked at");
         assert_eq!(dangling, 0, "seed {seed}");

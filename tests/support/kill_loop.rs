@@ -51,7 +51,9 @@ impl KillLoop {
         let oracle = Oracle::open(&home.path().join("journal"));
         for cycle in 1..=self.cycles {
             let daemon = home.serve();
-            let micros = rng.below(usize::try_from(self.life.as_micros()).unwrap());
+            let life = usize::try_from(self.life.as_micros()).unwrap();
+            // The first life is a full one: it is sure to get something acknowledged.
+            let micros = if cycle == 1 { life } else { rng.below(life) };
             std::thread::scope(|scope| {
                 for lane in 0..self.lanes {
                     let mut rng = Rng::new(rng.next());
