@@ -36,14 +36,20 @@ type Refused<T> = Result<T, Box<EvalAltResult>>;
 pub(super) fn module() -> Module {
     let mut module = Module::new();
     let at = |name: &str| FuncRegistration::new(name).in_global_namespace();
-    at("node").set_into_module(&mut module, |c: Context<'_>, f: Dynamic, i: Dynamic, o: Dynamic| {
-        node(&c, f, i, o, Dynamic::UNIT, Dynamic::UNIT)
-    });
+    at("node").set_into_module(
+        &mut module,
+        |c: Context<'_>, f: Dynamic, i: Dynamic, o: Dynamic| {
+            node(&c, f, i, o, Dynamic::UNIT, Dynamic::UNIT)
+        },
+    );
     at("node").set_into_module(
         &mut module,
         |c: Context<'_>, f: Dynamic, i: Dynamic, o: Dynamic, name: Dynamic| {
-            let (name, options) =
-                if name.is_map() { (Dynamic::UNIT, name) } else { (name, Dynamic::UNIT) };
+            let (name, options) = if name.is_map() {
+                (Dynamic::UNIT, name)
+            } else {
+                (name, Dynamic::UNIT)
+            };
             node(&c, f, i, o, name, options)
         },
     );
@@ -51,14 +57,25 @@ pub(super) fn module() -> Module {
     at("pipeline").set_into_module(&mut module, |c: Context<'_>, parts: Array| {
         pipeline(&c, parts)
     });
-    at("pipeline").set_into_module(&mut module, |c: Context<'_>, _parts: Array, _more: Dynamic| {
-        let what = "`pipeline` takes one list of nodes: options belong to its nodes";
-        Declared { faults: vec![fault(&c, what)], is_pipeline: true, ..Declared::default() }
+    at("pipeline").set_into_module(
+        &mut module,
+        |c: Context<'_>, _parts: Array, _more: Dynamic| {
+            let what = "`pipeline` takes one list of nodes: options belong to its nodes";
+            Declared {
+                faults: vec![fault(&c, what)],
+                is_pipeline: true,
+                ..Declared::default()
+            }
+        },
+    );
+    at("+").set_into_module(&mut module, |one: Declared, other: Declared| {
+        add(one, other)
     });
-    at("+").set_into_module(&mut module, |one: Declared, other: Declared| add(one, other));
     for name in ["sql", "process", "operator"] {
         at(name).set_into_module(&mut module, move |_what: Dynamic| later(name));
-        at(name).set_into_module(&mut module, move |_what: Dynamic, _more: Dynamic| later(name));
+        at(name).set_into_module(&mut module, move |_what: Dynamic, _more: Dynamic| {
+            later(name)
+        });
     }
     module
 }
@@ -95,7 +112,10 @@ fn place(line: Option<usize>) -> String {
 }
 
 fn pipeline(context: &Context<'_>, parts: Array) -> Declared {
-    let mut all = Declared { is_pipeline: true, ..Declared::default() };
+    let mut all = Declared {
+        is_pipeline: true,
+        ..Declared::default()
+    };
     for (index, part) in parts.into_iter().enumerate() {
         let kind = part.type_name();
         match part.try_cast::<Declared>() {
@@ -105,7 +125,10 @@ fn pipeline(context: &Context<'_>, parts: Array) -> Declared {
             }
             None => all.faults.push(fault(
                 context,
-                format!("part {} of the pipeline is a {kind}: it takes nodes and pipelines", index + 1),
+                format!(
+                    "part {} of the pipeline is a {kind}: it takes nodes and pipelines",
+                    index + 1
+                ),
             )),
         }
     }
@@ -153,7 +176,11 @@ fn node(
         timeout: options.timeout,
         line,
     };
-    Declared { nodes: vec![Arc::new(node)], faults, is_pipeline: false }
+    Declared {
+        nodes: vec![Arc::new(node)],
+        faults,
+        is_pipeline: false,
+    }
 }
 
 #[derive(Default)]
@@ -185,7 +212,9 @@ impl Said {
         }
         let kind = given.type_name();
         given.into_string().unwrap_or_else(|_other| {
-            self.faults.push(format!("its first part is a {kind}: give the name of a function"));
+            self.faults.push(format!(
+                "its first part is a {kind}: give the name of a function"
+            ));
             String::new()
         })
     }
@@ -193,14 +222,16 @@ impl Said {
     fn name(&mut self, given: Dynamic, function: &str) -> String {
         if given.is_unit() {
             if function.starts_with(super::node::CLOSURE) {
-                self.faults.push("a closure has no name: give the node one (4th part)".into());
+                self.faults
+                    .push("a closure has no name: give the node one (4th part)".into());
                 return "closure".into();
             }
             return function.to_owned();
         }
         let kind = given.type_name();
         given.into_string().unwrap_or_else(|_other| {
-            self.faults.push(format!("its name is a {kind}, not a text"));
+            self.faults
+                .push(format!("its name is a {kind}, not a text"));
             function.to_owned()
         })
     }
@@ -212,7 +243,9 @@ impl Said {
         if given.is_map() {
             let pairs = given.cast::<Map>().into_iter();
             return Ports::Pairs(
-                pairs.map(|(key, value)| (key.to_string(), self.text(what, value))).collect(),
+                pairs
+                    .map(|(key, value)| (key.to_string(), self.text(what, value)))
+                    .collect(),
             );
         }
         if given.is_array() {
@@ -225,7 +258,8 @@ impl Said {
     fn text(&mut self, what: &str, given: Dynamic) -> String {
         let kind = given.type_name();
         given.into_string().unwrap_or_else(|_other| {
-            self.faults.push(format!("its {what} hold a {kind}: names are texts"));
+            self.faults
+                .push(format!("its {what} hold a {kind}: names are texts"));
             "?".into()
         })
     }
@@ -237,7 +271,9 @@ impl Said {
         }
         let kind = given.type_name();
         let Some(map) = given.try_cast::<Map>() else {
-            self.faults.push(format!("its options are a {kind}: write a map, #{{retries: 2}}"));
+            self.faults.push(format!(
+                "its options are a {kind}: write a map, #{{retries: 2}}"
+            ));
             return options;
         };
         for (key, value) in map {
@@ -262,14 +298,19 @@ impl Said {
         } else {
             "which is none".to_owned()
         };
-        self.faults.push(format!("it has the option `{option}`, {why} ({})", OPTIONS.join(", ")));
+        self.faults.push(format!(
+            "it has the option `{option}`, {why} ({})",
+            OPTIONS.join(", ")
+        ));
     }
 
     fn retries(&mut self, given: &Dynamic) -> u32 {
         match given.as_int() {
             Ok(count @ 0..=RETRIES_MAX) => u32::try_from(count).unwrap_or(0),
             _ => {
-                self.faults.push(format!("`retries` is a whole number from 0 to {RETRIES_MAX}"));
+                self.faults.push(format!(
+                    "`retries` is a whole number from 0 to {RETRIES_MAX}"
+                ));
                 0
             }
         }
@@ -278,11 +319,15 @@ impl Said {
     fn timeout(&mut self, given: Dynamic) -> Option<Duration> {
         let read = match given.as_int() {
             Ok(seconds) => u64::try_from(seconds).ok().map(Duration::from_secs),
-            Err(_other) => given.into_string().ok().and_then(|text| parse_duration(&text).ok()),
+            Err(_other) => given
+                .into_string()
+                .ok()
+                .and_then(|text| parse_duration(&text).ok()),
         };
         let read = read.filter(|time| !time.is_zero());
         if read.is_none() {
-            self.faults.push("`timeout` is a time such as \"30s\", or a number of seconds".into());
+            self.faults
+                .push("`timeout` is a time such as \"30s\", or a number of seconds".into());
         }
         read
     }

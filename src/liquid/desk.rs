@@ -46,7 +46,11 @@ pub(super) struct Desk {
 
 impl Default for Desk {
     fn default() -> Self {
-        Self { rows: Mutex::default(), bell: Condvar::new(), ended: watch::channel(0).0 }
+        Self {
+            rows: Mutex::default(),
+            bell: Condvar::new(),
+            ended: watch::channel(0).0,
+        }
     }
 }
 
@@ -71,8 +75,11 @@ impl Desk {
         if rows.closed || rows.running.len() >= most {
             return None;
         }
-        let taken: HashSet<&String> =
-            rows.running.values().filter_map(|turn| turn.waiting.lane.as_ref()).collect();
+        let taken: HashSet<&String> = rows
+            .running
+            .values()
+            .filter_map(|turn| turn.waiting.lane.as_ref())
+            .collect();
         let free = |run: &Waiting| run.lane.as_ref().is_none_or(|lane| !taken.contains(lane));
         let place = rows.waiting.iter().position(free)?;
         let waiting = rows.waiting.remove(place)?;
@@ -100,7 +107,8 @@ impl Desk {
 
     fn ring(&self) {
         self.bell.notify_all();
-        self.ended.send_modify(|count| *count = count.wrapping_add(1));
+        self.ended
+            .send_modify(|count| *count = count.wrapping_add(1));
     }
 
     /// Takes a run out of the queue.
@@ -131,7 +139,9 @@ impl Desk {
         let rows = self.lock();
         let running = rows.running.values().map(|turn| &turn.waiting);
         let all = running.chain(&rows.waiting);
-        all.filter(|run| run.schedule.as_deref() == Some(name)).map(|run| run.id.clone()).collect()
+        all.filter(|run| run.schedule.as_deref() == Some(name))
+            .map(|run| run.id.clone())
+            .collect()
     }
 
     /// Rings for async waiters whenever a run ends.
@@ -149,7 +159,9 @@ impl Desk {
             if !active {
                 return true;
             }
-            let Some(left) = until.checked_duration_since(Instant::now()) else { return false };
+            let Some(left) = until.checked_duration_since(Instant::now()) else {
+                return false;
+            };
             let woken = self.bell.wait_timeout(rows, left);
             rows = woken.unwrap_or_else(PoisonError::into_inner).0;
         }
@@ -166,6 +178,10 @@ impl Desk {
         }
         let busy = |rows: &mut Rows| !rows.running.is_empty();
         let woken = self.bell.wait_timeout_while(rows, time, busy);
-        woken.unwrap_or_else(PoisonError::into_inner).0.running.is_empty()
+        woken
+            .unwrap_or_else(PoisonError::into_inner)
+            .0
+            .running
+            .is_empty()
     }
 }

@@ -67,7 +67,11 @@ impl From<&Caller> for CallerRow {
 
 impl From<CallerRow> for Caller {
     fn from(row: CallerRow) -> Self {
-        Self { name: row.name, role: row.role, scopes: row.scopes }
+        Self {
+            name: row.name,
+            role: row.role,
+            scopes: row.scopes,
+        }
     }
 }
 
@@ -154,7 +158,11 @@ pub(super) struct EpochRow {
 
 impl RunRow {
     pub(super) fn slice(&self) -> Slice {
-        Slice { from: self.from.clone(), to: self.to.clone(), tags: self.tags.clone() }
+        Slice {
+            from: self.from.clone(),
+            to: self.to.clone(),
+            tags: self.tags.clone(),
+        }
     }
 }
 

@@ -81,7 +81,10 @@ fn run_routes(table: Routes<Liquid>) -> Routes<Liquid> {
             get("/api/v1/runs", READ, list_runs)
                 .says("List runs, newest first")
                 .query("pipeline", "runs of this pipeline")
-                .query("state", "queued, running, succeeded, failed, cancelled or interrupted")
+                .query(
+                    "state",
+                    "queued, running, succeeded, failed, cancelled or interrupted",
+                )
                 .paged()
                 .answers::<List<Run>>(200),
         )
@@ -140,7 +143,10 @@ fn schedule_routes(table: Routes<Liquid>) -> Routes<Liquid> {
 
 /// What a run is asked for.
 #[derive(utoipa::ToSchema)]
-#[expect(dead_code, reason = "the shape for the API's description; read field by field")]
+#[expect(
+    dead_code,
+    reason = "the shape for the API's description; read field by field"
+)]
 struct RunBody {
     /// Values for the pipeline's inputs.
     #[schema(value_type = Option<Object>)]
@@ -159,7 +165,10 @@ struct RunBody {
 
 /// A schedule as it is given.
 #[derive(utoipa::ToSchema)]
-#[expect(dead_code, reason = "the shape for the API's description; read field by field")]
+#[expect(
+    dead_code,
+    reason = "the shape for the API's description; read field by field"
+)]
 struct ScheduleBody {
     pipeline: String,
     cron: String,
@@ -180,7 +189,10 @@ struct ScheduleBody {
 
 /// Which firings to make up.
 #[derive(utoipa::ToSchema)]
-#[expect(dead_code, reason = "the shape for the API's description; read field by field")]
+#[expect(
+    dead_code,
+    reason = "the shape for the API's description; read field by field"
+)]
 struct BackfillBody {
     /// The first instant.
     from: String,
@@ -229,11 +241,18 @@ struct NextQuery {
 type Named = Parted<String>;
 
 fn expected(conditions: Conditions) -> Expected {
-    Expected { revision: conditions.revision, create_only: conditions.create_only }
+    Expected {
+        revision: conditions.revision,
+        create_only: conditions.create_only,
+    }
 }
 
 fn status(new: bool) -> StatusCode {
-    if new { StatusCode::CREATED } else { StatusCode::OK }
+    if new {
+        StatusCode::CREATED
+    } else {
+        StatusCode::OK
+    }
 }
 
 async fn list_pipelines(
@@ -242,7 +261,9 @@ async fn list_pipelines(
 ) -> Result<Json<List<Pipeline>>> {
     let (limit, after) = (page.limit()?, page.after()?);
     let found = off_thread(move || liquid.pipelines(after.as_deref(), limit + 1)).await?;
-    Ok(Json(List::page(found, limit, |pipeline| pipeline.name.clone())))
+    Ok(Json(List::page(found, limit, |pipeline| {
+        pipeline.name.clone()
+    })))
 }
 
 async fn get_pipeline(
@@ -265,8 +286,7 @@ async fn put_pipeline(
 ) -> Result<impl IntoResponse> {
     let name = Name::new(&name)?;
     let source = source(&headers, &body)?;
-    let work =
-        move || liquid.save_pipeline(&name, &source, &caller, expected(conditions));
+    let work = move || liquid.save_pipeline(&name, &source, &caller, expected(conditions));
     let (saved, new) = off_thread(work).await?;
     Ok((status(new), etag(saved.revision), Json(saved)))
 }
@@ -274,7 +294,12 @@ async fn put_pipeline(
 /// The script of a body: text, or JSON with `source`.
 fn source(headers: &HeaderMap, body: &[u8]) -> Result<String> {
     let kind = text_of(headers, header::CONTENT_TYPE.as_str()).unwrap_or("text/plain");
-    let kind = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let kind = kind
+        .split(';')
+        .next()
+        .unwrap_or_default()
+        .trim()
+        .to_ascii_lowercase();
     match kind.as_str() {
         "application/json" => {
             let body: Map<String, Value> = parse_json(body)?;
@@ -334,17 +359,27 @@ async fn start(
     };
     let run = off_thread(work).await?;
     let run = waited(&liquid, run, wait).await?;
-    let status = if run.state.is_over() { StatusCode::OK } else { StatusCode::ACCEPTED };
+    let status = if run.state.is_over() {
+        StatusCode::OK
+    } else {
+        StatusCode::ACCEPTED
+    };
     Ok((status, Json(run)))
 }
 
 /// A body of JSON; none at all is an empty object.
 fn object(body: &[u8]) -> Result<Map<String, Value>> {
-    if body.trim_ascii().is_empty() { Ok(Map::new()) } else { parse_json(body) }
+    if body.trim_ascii().is_empty() {
+        Ok(Map::new())
+    } else {
+        parse_json(body)
+    }
 }
 
 fn wait(given: Option<&str>) -> Result<Duration> {
-    let Some(text) = given else { return Ok(Duration::ZERO) };
+    let Some(text) = given else {
+        return Ok(Duration::ZERO);
+    };
     let bad = |why: String| Error::invalid("bad_query", why.clone(), vec![Fault::new("wait", why)]);
     let time = parse_duration(text).map_err(|why| bad(why.detail().to_owned()))?;
     if time > WAIT_MAX {
@@ -378,10 +413,18 @@ async fn list_runs(
     Params(query): Params<RunsQuery>,
 ) -> Result<Json<List<Run>>> {
     let (limit, after) = (query.page.limit()?, query.page.after()?);
-    let state = query.state.as_deref().filter(|text| !text.is_empty()).map(str::parse).transpose()?;
+    let state = query
+        .state
+        .as_deref()
+        .filter(|text| !text.is_empty())
+        .map(str::parse)
+        .transpose()?;
     let pipeline = query.pipeline.filter(|text| !text.is_empty());
     let pipeline = pipeline.map(|name| Name::new(&name)).transpose()?;
-    let filter = RunFilter { pipeline: pipeline.map(|name| name.as_str().to_owned()), state };
+    let filter = RunFilter {
+        pipeline: pipeline.map(|name| name.as_str().to_owned()),
+        state,
+    };
     let found = off_thread(move || liquid.runs(&filter, after.as_deref(), limit + 1)).await?;
     Ok(Json(List::page(found, limit, |run| run.id.clone())))
 }
@@ -402,7 +445,9 @@ async fn cancel(
     caller: Caller,
     Parted(id): Named,
 ) -> Result<Json<Run>> {
-    off_thread(move || liquid.cancel(&id, &caller)).await.map(Json)
+    off_thread(move || liquid.cancel(&id, &caller))
+        .await
+        .map(Json)
 }
 
 async fn list_schedules(
@@ -411,10 +456,15 @@ async fn list_schedules(
 ) -> Result<Json<List<Schedule>>> {
     let (limit, after) = (page.limit()?, page.after()?);
     let found = off_thread(move || liquid.schedules(after.as_deref(), limit + 1)).await?;
-    Ok(Json(List::page(found, limit, |schedule| schedule.name.clone())))
+    Ok(Json(List::page(found, limit, |schedule| {
+        schedule.name.clone()
+    })))
 }
 
-async fn get_schedule(State(liquid): State<Liquid>, Parted(name): Named) -> Result<impl IntoResponse> {
+async fn get_schedule(
+    State(liquid): State<Liquid>,
+    Parted(name): Named,
+) -> Result<impl IntoResponse> {
     let name = Name::new(&name)?;
     let found = off_thread(move || liquid.schedule(&name)).await?;
     Ok((etag(found.revision), Json(found)))
@@ -453,7 +503,11 @@ async fn next(
     let count = query.n.unwrap_or(5);
     if !(1..=NEXT_MAX).contains(&count) {
         let why = format!("`n` is a number from 1 to {NEXT_MAX}");
-        return Err(Error::invalid("bad_query", why.clone(), vec![Fault::new("n", why)]));
+        return Err(Error::invalid(
+            "bad_query",
+            why.clone(),
+            vec![Fault::new("n", why)],
+        ));
     }
     let after = query.after.as_deref().map(Time::parse).transpose()?;
     let items = off_thread(move || liquid.next_firings(&name, after, count)).await?;

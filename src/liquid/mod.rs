@@ -19,6 +19,7 @@
 //! - A firing of a schedule has one run, never two: both are written in one set.
 //! - The state of single nodes of a running run may lag by a moment ([`execute`]).
 
+mod catalog;
 #[cfg(feature = "cli")]
 pub mod cli;
 #[cfg(feature = "client")]
@@ -26,7 +27,6 @@ pub mod client;
 pub mod config;
 pub mod cron;
 mod declare;
-mod catalog;
 mod desk;
 #[cfg(feature = "cli")]
 mod diff;
@@ -67,9 +67,7 @@ pub use config::{Config, KEYS};
 #[cfg(feature = "http")]
 #[cfg(feature = "http")]
 pub use http::routes;
-pub use model::{
-    Expected, Graph, NodeRun, NodeState, Pipeline, Run, RunRequest, RunState, Runner,
-};
+pub use model::{Expected, Graph, NodeRun, NodeState, Pipeline, Run, RunRequest, RunState, Runner};
 pub use node::NodeInfo;
 pub use plan::{Edge, Slice};
 pub use runs::RunFilter;
@@ -145,14 +143,25 @@ struct Inner {
 
 impl fmt::Debug for Liquid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Liquid").field("epoch", &self.0.epoch).finish_non_exhaustive()
+        f.debug_struct("Liquid")
+            .field("epoch", &self.0.epoch)
+            .finish_non_exhaustive()
     }
 }
 
 impl Liquid {
     /// Opens the slice: runs that were cut off become `interrupted`, queued ones begin.
     pub fn open(parts: Parts) -> Result<Self> {
-        let Parts { records, clock, bus, fence, modules, log, standing, config } = parts;
+        let Parts {
+            records,
+            clock,
+            bus,
+            fence,
+            modules,
+            log,
+            standing,
+            config,
+        } = parts;
         let scripts = scripts::Scripts::open(fence, modules)?;
         let epoch = next_epoch(&records)?;
         let opened_at = clock.now();
@@ -207,7 +216,10 @@ impl Liquid {
 fn next_epoch(records: &SharedRecords) -> Result<u64> {
     let row = records.get("epoch")?;
     let (number, expect) = match &row {
-        Some(row) => (decode::<format::EpochRow>(&row.value)?.number, Expect::Revision(row.revision)),
+        Some(row) => (
+            decode::<format::EpochRow>(&row.value)?.number,
+            Expect::Revision(row.revision),
+        ),
         None => (0, Expect::Absent),
     };
     let number = number + 1;
@@ -217,7 +229,10 @@ fn next_epoch(records: &SharedRecords) -> Result<u64> {
 
 /// Whether a change lost a race that can be run again.
 fn lost_race(error: &Error) -> bool {
-    matches!(error.code(), "stale_revision" | "row_exists" | "row_missing")
+    matches!(
+        error.code(),
+        "stale_revision" | "row_exists" | "row_missing"
+    )
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

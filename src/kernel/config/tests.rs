@@ -494,9 +494,7 @@ fn sizes_go_both_ways() {
 
 #[test]
 fn thousands_of_faults_are_counted_and_only_some_are_listed() {
-    let text = (0..5_000).fold(String::new(), |text, at| {
-        format!("{text}wrong_{at} = 1\n")
-    });
+    let text = (0..5_000).fold(String::new(), |text, at| format!("{text}wrong_{at} = 1\n"));
     let error = with_file(&text).unwrap_err();
     assert_eq!(error.faults().len(), 101);
     assert_eq!(error.faults()[100].detail, "and 4900 more");

@@ -116,7 +116,10 @@ impl Cron {
     fn next_real(&self, after: DateTime<Utc>) -> Option<DateTime<Utc>> {
         let (mut from, mut wall) = (after, self.wall(after));
         loop {
-            let candidate = self.wall_after(wall)?.checked_sub_signed(self.offset(from))?.and_utc();
+            let candidate = self
+                .wall_after(wall)?
+                .checked_sub_signed(self.offset(from))?
+                .and_utc();
             let Some(change) = self.first_change(from, candidate) else {
                 return Some(candidate);
             };
@@ -143,7 +146,9 @@ impl Cron {
             LocalResult::None => {
                 let day = Duration::days(1);
                 let (low, high) = (wall.checked_sub_signed(day)?, wall.checked_add_signed(day)?);
-                Some(first(low.and_utc(), high.and_utc(), |at| self.wall(at) > wall))
+                Some(first(low.and_utc(), high.and_utc(), |at| {
+                    self.wall(at) > wall
+                }))
             }
         }
     }
@@ -296,7 +301,9 @@ mod tests {
         );
         let leap = cron("0 0 29 2 *", "UTC").latest(long_ago, until, 2);
         assert_eq!(
-            leap.iter().map(|at| at.to_chrono().year()).collect::<Vec<_>>(),
+            leap.iter()
+                .map(|at| at.to_chrono().year())
+                .collect::<Vec<_>>(),
             [2020, 2024]
         );
         assert!(every_second.latest(until, until, 3).is_empty());
@@ -304,8 +311,18 @@ mod tests {
 
     #[test]
     fn an_unknown_zone_is_refused_with_a_suggestion() {
-        assert!(parse_zone("Europe/Pariss").unwrap_err().detail.contains("Europe/Paris"));
-        assert!(parse_zone("nowhere at all").unwrap_err().detail.contains("IANA"));
+        assert!(
+            parse_zone("Europe/Pariss")
+                .unwrap_err()
+                .detail
+                .contains("Europe/Paris")
+        );
+        assert!(
+            parse_zone("nowhere at all")
+                .unwrap_err()
+                .detail
+                .contains("IANA")
+        );
         let never = Cron::parse("0 0 31 2 *", Tz::UTC).unwrap_err();
         assert!(never[0].detail.contains("never"));
     }

@@ -59,11 +59,15 @@ impl Plan {
             chosen.retain(|index| self.steps.get(*index).is_some_and(tagged));
         }
         if chosen.is_empty() {
-            return Err(vec![Fault::new("/from", "no node is left: there is no way between these")]);
+            return Err(vec![Fault::new(
+                "/from",
+                "no node is left: there is no way between these",
+            )]);
         }
         let parts = chosen.iter().filter_map(|index| self.steps.get(*index));
-        let (nodes, arguments): (Vec<_>, Vec<_>) =
-            parts.map(|step| (step.node.clone(), step.arguments.clone())).unzip();
+        let (nodes, arguments): (Vec<_>, Vec<_>) = parts
+            .map(|step| (step.node.clone(), step.arguments.clone()))
+            .unzip();
         let order: Vec<usize> = (0..nodes.len()).collect();
         Ok(Self::ordered(nodes, arguments, &order))
     }

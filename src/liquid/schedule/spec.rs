@@ -20,8 +20,18 @@ const MISSED: u64 = 100;
 const MISSED_MAX: u64 = 10_000;
 const RUNS_MAX: u64 = 1_000;
 const FIELDS: [&str; 12] = [
-    "name", "pipeline", "cron", "timezone", "inputs", "runner", "catchup", "catchup_window",
-    "catchup_max", "overlap", "jitter", "enabled",
+    "name",
+    "pipeline",
+    "cron",
+    "timezone",
+    "inputs",
+    "runner",
+    "catchup",
+    "catchup_window",
+    "catchup_max",
+    "overlap",
+    "jitter",
+    "enabled",
 ];
 
 /// What becomes of firings that were missed while the daemon did not run.
@@ -89,10 +99,7 @@ pub struct ScheduleSpec {
     pub enabled: bool,
 }
 
-fn write_duration<S: Serializer>(
-    time: &Duration,
-    to: S,
-) -> std::result::Result<S::Ok, S::Error> {
+fn write_duration<S: Serializer>(time: &Duration, to: S) -> std::result::Result<S::Ok, S::Error> {
     to.serialize_str(&show_duration(*time))
 }
 
@@ -115,18 +122,26 @@ impl ScheduleSpec {
         let timezone = fields.text("timezone").unwrap_or_else(|| "UTC".into());
         match parse_zone(&timezone) {
             Ok(zone) => {
-                let faults = cron.as_deref().and_then(|cron| Cron::parse(cron, zone).err());
+                let faults = cron
+                    .as_deref()
+                    .and_then(|cron| Cron::parse(cron, zone).err());
                 fields.add(faults.into_iter().flatten());
             }
             Err(fault) => fields.add([fault]),
         }
-        let words = [("none", Catchup::None), ("last", Catchup::Last), ("all", Catchup::All)];
+        let words = [
+            ("none", Catchup::None),
+            ("last", Catchup::Last),
+            ("all", Catchup::All),
+        ];
         let spec = Self {
             pipeline: pipeline.unwrap_or_default(),
             cron: cron.unwrap_or_default(),
             timezone,
             inputs: fields.object("inputs"),
-            runner: fields.word("runner", Runner::WORDS).unwrap_or(Runner::Sequential),
+            runner: fields
+                .word("runner", Runner::WORDS)
+                .unwrap_or(Runner::Sequential),
             catchup: fields.word("catchup", &words).unwrap_or(Catchup::Last),
             catchup_window: fields.duration("catchup_window").unwrap_or(WINDOW),
             catchup_max: fields.whole("catchup_max", 1, MISSED_MAX).unwrap_or(MISSED),
@@ -153,13 +168,19 @@ impl ScheduleSpec {
             return slot;
         }
         let digest = Digest::of(format!("{name}/{}", slot.0).as_bytes());
-        let dice = digest.0.iter().take(8).fold(0_u64, |all, byte| (all << 8) | u64::from(*byte));
+        let dice = digest
+            .0
+            .iter()
+            .take(8)
+            .fold(0_u64, |all, byte| (all << 8) | u64::from(*byte));
         slot.after(Duration::from_micros(dice % micros))
     }
 }
 
 fn overlap(fields: &mut Fields<'_>) -> Overlap {
-    let Some(given) = fields.get("overlap") else { return Overlap::Skip };
+    let Some(given) = fields.get("overlap") else {
+        return Overlap::Skip;
+    };
     let found = match given {
         Value::String(word) => match word.as_str() {
             "skip" => Some(Overlap::Skip),
@@ -175,7 +196,8 @@ fn overlap(fields: &mut Fields<'_>) -> Overlap {
         _ => None,
     };
     found.unwrap_or_else(|| {
-        let what = format!("must be skip, queue, cancel or {{\"allow\": n}} with n from 1 to {RUNS_MAX}");
+        let what =
+            format!("must be skip, queue, cancel or {{\"allow\": n}} with n from 1 to {RUNS_MAX}");
         fields.wrong("overlap", what);
         Overlap::Skip
     })
@@ -211,12 +233,25 @@ mod tests {
             "catchup_max": 0, "crontab": 1,
         }))
         .unwrap_err();
-        let mut named: Vec<_> = refused.faults().iter().map(|f| f.pointer.as_str()).collect();
+        let mut named: Vec<_> = refused
+            .faults()
+            .iter()
+            .map(|f| f.pointer.as_str())
+            .collect();
         named.sort_unstable();
         assert_eq!(
             named,
-            ["/catchup", "/catchup_max", "/crontab", "/enabled", "/inputs", "/jitter", "/overlap",
-                "/pipeline", "/timezone"]
+            [
+                "/catchup",
+                "/catchup_max",
+                "/crontab",
+                "/enabled",
+                "/inputs",
+                "/jitter",
+                "/overlap",
+                "/pipeline",
+                "/timezone"
+            ]
         );
         let wrong = read(json!({"pipeline": "p", "cron": "61 25 * * *"})).unwrap_err();
         assert_eq!(wrong.faults().len(), 2, "{wrong}");

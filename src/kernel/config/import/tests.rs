@@ -256,9 +256,7 @@ fn hostile_files_are_refused_in_a_sentence() {
         format!("{text}{}a:\n", " ".repeat(depth))
     });
     let huge = "a: 1\n".repeat(100_000);
-    let many = (0..12_000).fold(String::new(), |text, at| {
-        format!("{text}a{at}:\n")
-    });
+    let many = (0..12_000).fold(String::new(), |text, at| format!("{text}a{at}:\n"));
     for (what, text) in [
         ("bomb", bomb.as_str()),
         ("text bomb", &text_bomb),
