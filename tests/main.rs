@@ -8,6 +8,8 @@ mod cask;
 mod cli;
 mod crash;
 mod kernel;
+#[cfg(feature = "liquid")]
+mod liquid;
 mod support;
 #[cfg(feature = "trajectory")]
 mod trajectory;
