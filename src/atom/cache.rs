@@ -83,7 +83,12 @@ struct Shelf {
 
 impl OpenTables {
     pub(super) fn new(blobs: Blobs, most: usize) -> Self {
-        Self { blobs, held: Held::default(), most: most.max(1), open: Mutex::default() }
+        Self {
+            blobs,
+            held: Held::default(),
+            most: most.max(1),
+            open: Mutex::default(),
+        }
     }
 
     /// Whether a reader still needs a chunk.
@@ -109,7 +114,9 @@ impl OpenTables {
         shelf.tables.insert(blob.digest, (table.clone(), turn));
         while shelf.tables.len() > self.most {
             let oldest = shelf.tables.iter().min_by_key(|(_, (_, used))| *used);
-            let Some(oldest) = oldest.map(|(digest, _)| *digest) else { break };
+            let Some(oldest) = oldest.map(|(digest, _)| *digest) else {
+                break;
+            };
             shelf.tables.remove(&oldest);
         }
         Ok(table)

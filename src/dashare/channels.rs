@@ -8,6 +8,7 @@ use super::model::{Channel, ChannelSpec, Unit};
 use super::{Dashare, may_ask, may_write};
 use crate::kernel::access::{Caller, Role};
 use crate::kernel::format::{decode, encode};
+use crate::kernel::name::nearest;
 use crate::kernel::records::{ChangeSet, Expect, Scan};
 use crate::kernel::table::{Column, ColumnType};
 use crate::kernel::{Fault, Name, Result};
@@ -33,7 +34,13 @@ pub(super) struct Kept {
 impl Dashare {
     pub(super) fn kept(&self, group: &str, name: &str) -> Result<Option<Kept>> {
         let row = self.records().get(&channel_key(group, name))?;
-        row.map(|row| Ok(Kept { row: decode(&row.value)?, revision: row.revision })).transpose()
+        row.map(|row| {
+            Ok(Kept {
+                row: decode(&row.value)?,
+                revision: row.revision,
+            })
+        })
+        .transpose()
     }
 
     /// Makes or changes a channel; answers it and whether it is new. The same again changes nothing.
@@ -62,7 +69,11 @@ impl Dashare {
         }
         let created = found.as_ref().map_or(now, |found| found.row.created_at);
         let revision = found.as_ref().map_or(0, |found| found.revision);
-        let expect = if found.is_some() { Expect::Revision(revision) } else { Expect::Absent };
+        let expect = if found.is_some() {
+            Expect::Revision(revision)
+        } else {
+            Expect::Absent
+        };
         let row = ChannelRow::new(spec, created, now, &caller.name);
         let set = ChangeSet::new().put(channel_key(group, name), expect, encode(&row)?);
         let shown = row.shown(group, name, revision + 1);
@@ -94,8 +105,12 @@ impl Dashare {
             scan.after = after.take();
             let rows = self.records().scan(&scan)?;
             for row in &rows {
-                let Some([group, name]) = key_parts::<2>(row) else { continue };
-                if caller.role == Role::Consumer && self.grant_row(group, name, &caller.name)?.is_none() {
+                let Some([group, name]) = key_parts::<2>(row) else {
+                    continue;
+                };
+                if caller.role == Role::Consumer
+                    && self.grant_row(group, name, &caller.name)?.is_none()
+                {
                     continue;
                 }
                 let kept: ChannelRow = decode(&row.value)?;
@@ -112,18 +127,39 @@ impl Dashare {
 
     /// Deletes a channel and its grants. What was used of it stays on record, and so do quotas: a
     /// channel made anew under the name does not begin at nothing.
-    pub fn delete_channel(&self, caller: &Caller, group: &str, name: &str, guard: Guard) -> Result<()> {
+    pub fn delete_channel(
+        &self,
+        caller: &Caller,
+        group: &str,
+        name: &str,
+        guard: Guard,
+    ) -> Result<()> {
         may_write(caller)?;
         let _alone = self.one_at_a_time();
         let channel = format!("{group}/{name}");
-        let found = self.kept(group, name)?.ok_or_else(|| error::no_channel(&channel))?;
-        check_guard(&channel, Some(&found), Guard { create_only: false, ..guard })?;
+        let found = self
+            .kept(group, name)?
+            .ok_or_else(|| error::no_channel(&channel))?;
+        check_guard(
+            &channel,
+            Some(&found),
+            Guard {
+                create_only: false,
+                ..guard
+            },
+        )?;
         let mut set =
             ChangeSet::new().delete(channel_key(group, name), Expect::Revision(found.revision));
         for grant in self.records().scan(&Scan::prefix(grants_of(group, name)))? {
             set = set.delete(grant.key, Expect::Any);
         }
-        self.commit(set, caller, "channel.deleted", &channel, json!({ "channel": channel }))?;
+        self.commit(
+            set,
+            caller,
+            "channel.deleted",
+            &channel,
+            json!({ "channel": channel }),
+        )?;
         self.inner.rates.forget(&channel);
         Ok(())
     }
@@ -149,10 +185,12 @@ impl Dashare {
         let mut faults = Vec::new();
         if let Some(name) = &spec.time_column {
             match columns.iter().find(|column| column.name == *name) {
-                Some(column) if typed && column.kind != ColumnType::Time => faults.push(Fault::new(
-                    "/time_column",
-                    format!("`{name}` holds {}, not times", column.kind.name()),
-                )),
+                Some(column) if typed && column.kind != ColumnType::Time => {
+                    faults.push(Fault::new(
+                        "/time_column",
+                        format!("`{name}` holds {}, not times", column.kind.name()),
+                    ));
+                }
                 Some(_) => {}
                 None => faults.push(missing("/time_column", name, &columns)),
             }
@@ -167,13 +205,20 @@ impl Dashare {
                 faults.push(missing(&format!("/columns/{at}"), name, &columns));
             }
         }
-        if faults.is_empty() { Ok(()) } else { Err(error::bad_channel(faults)) }
+        if faults.is_empty() {
+            Ok(())
+        } else {
+            Err(error::bad_channel(faults))
+        }
     }
 
     /// The unit that quotas of a channel count unless they say otherwise.
     pub(super) fn unit_of(&self, group: &str, name: &str) -> Result<Unit> {
         let kept = self.kept(group, name)?;
-        Ok(kept.ok_or_else(|| error::no_channel(&format!("{group}/{name}")))?.row.unit)
+        Ok(kept
+            .ok_or_else(|| error::no_channel(&format!("{group}/{name}")))?
+            .row
+            .unit)
     }
 }
 
@@ -184,12 +229,11 @@ pub(super) fn plain_sql(sql: &str) -> &str {
 
 pub(super) fn missing(pointer: &str, name: &str, columns: &[Column]) -> Fault {
     let known = columns.iter().map(|column| column.name.as_str());
-    let hint = match crate::kernel::name::nearest(name, known.clone()) {
-        Some(near) => format!("did you mean `{near}`?"),
-        None => {
-            let names: Vec<_> = known.take(20).map(|name| format!("`{name}`")).collect();
-            format!("there are {}", names.join(", "))
-        }
+    let hint = if let Some(near) = nearest(name, known.clone()) {
+        format!("did you mean `{near}`?")
+    } else {
+        let names: Vec<_> = known.take(20).map(|name| format!("`{name}`")).collect();
+        format!("there are {}", names.join(", "))
     };
     let shown: String = name.chars().take(60).collect();
     Fault::new(pointer, format!("there is no column `{shown}`: {hint}"))
@@ -197,11 +241,26 @@ pub(super) fn missing(pointer: &str, name: &str, columns: &[Column]) -> Fault {
 
 fn check_guard(channel: &str, found: Option<&Kept>, guard: Guard) -> Result<()> {
     match (found, guard) {
-        (Some(_), Guard { create_only: true, .. }) => Err(error::channel_exists(channel)),
-        (Some(found), Guard { revision: Some(wanted), .. }) if wanted != found.revision => {
-            Err(error::stale(channel, wanted, found.revision))
-        }
-        (None, Guard { revision: Some(wanted), .. }) => Err(error::stale(channel, wanted, 0)),
+        (
+            Some(_),
+            Guard {
+                create_only: true, ..
+            },
+        ) => Err(error::channel_exists(channel)),
+        (
+            Some(found),
+            Guard {
+                revision: Some(wanted),
+                ..
+            },
+        ) if wanted != found.revision => Err(error::stale(channel, wanted, found.revision)),
+        (
+            None,
+            Guard {
+                revision: Some(wanted),
+                ..
+            },
+        ) => Err(error::stale(channel, wanted, 0)),
         _ => Ok(()),
     }
 }

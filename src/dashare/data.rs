@@ -54,9 +54,15 @@ impl Dashare {
         may_ask(caller)?;
         let channel = format!("{group}/{name}");
         let grant = self.must_see(caller, group, name)?;
-        let kept = self.kept(group, name)?.ok_or_else(|| error::no_channel(&channel))?.row;
+        let kept = self
+            .kept(group, name)?
+            .ok_or_else(|| error::no_channel(&channel))?
+            .row;
         let rate = match kept.rate {
-            Some(rate) => self.inner.rates.ask(&channel, &caller.name, rate, kept.burst)?,
+            Some(rate) => self
+                .inner
+                .rates
+                .ask(&channel, &caller.name, rate, kept.burst)?,
             None => None,
         };
         let rows = self.cut_sql(&kept, query, grant.as_ref())?;
@@ -68,9 +74,8 @@ impl Dashare {
         let total = rows.rows();
         let offset = query.offset(&channel, &caller.name, total)?;
         let (table, more) = self.read(rows.as_ref(), &kept, query, &cut, offset)?;
-        let next_cursor = more.then(|| {
-            query.cursor_at(offset + table.rows(), &channel, &caller.name, total)
-        });
+        let next_cursor =
+            more.then(|| query.cursor_at(offset + table.rows(), &channel, &caller.name, total));
         let body = self.write(&table, query.format, next_cursor.as_deref())?;
         let whole = !more && query.cursor.is_none();
         let cost = Amounts {
@@ -81,7 +86,14 @@ impl Dashare {
         };
         let quota = self.inner.meter.charge(&caller.name, (group, name), cost)?;
         let rows = table.rows();
-        Ok(Answer { body, format: query.format, rows, next_cursor, quota, rate })
+        Ok(Answer {
+            body,
+            format: query.format,
+            rows,
+            next_cursor,
+            quota,
+            rate,
+        })
     }
 
     /// The rows that a channel shares, to be scanned; none when its dataset is gone.
@@ -89,7 +101,9 @@ impl Dashare {
         match (&channel.dataset, &channel.sql) {
             (Some(dataset), _) => self.source().open(dataset),
             (None, Some(sql)) => {
-                let table = self.source().sql(sql, &Value::Null, self.config().max_rows)?;
+                let table = self
+                    .source()
+                    .sql(sql, &Value::Null, self.config().max_rows)?;
                 Ok(Some(Arc::new(table)))
             }
             (None, None) => Ok(None),
@@ -122,8 +136,13 @@ impl Dashare {
         }
         // The line break ends a comment that the query may end with.
         let sql = plain_sql(sql);
-        let sql = format!("SELECT * FROM (\n{sql}\n) WHERE {}", conditions.join(" AND "));
-        let rows = self.source().sql(&sql, &Value::Array(params), self.config().max_rows)?;
+        let sql = format!(
+            "SELECT * FROM (\n{sql}\n) WHERE {}",
+            conditions.join(" AND ")
+        );
+        let rows = self
+            .source()
+            .sql(&sql, &Value::Array(params), self.config().max_rows)?;
         Ok(Some(Arc::new(rows)))
     }
 
@@ -139,14 +158,20 @@ impl Dashare {
         let most = self.config().max_rows;
         // One row more than is answered tells whether there are more.
         let limit = query.limit.unwrap_or(usize::MAX).min(most);
-        let mut scan = Scan::all().columns(cut.columns.clone()).offset(offset).limit(limit + 1);
+        let mut scan = Scan::all()
+            .columns(cut.columns.clone())
+            .offset(offset)
+            .limit(limit + 1);
         if let Some(column) = &channel.time_column {
             scan = scan.time(column, cut.start, cut.end);
         }
         if let Some(column) = &channel.entity_column
             && !query.entities.is_empty()
         {
-            scan = scan.entity(column, query.entities.iter().map(|name| Cell::from(name.as_str())));
+            scan = scan.entity(
+                column,
+                query.entities.iter().map(|name| Cell::from(name.as_str())),
+            );
         }
         let table = rows.scan(&scan)?.collect_table()?;
         let more = table.rows() > limit;
@@ -231,7 +256,10 @@ fn cut(
         }
     }
     if kept.entity_column.is_none() && !query.entities.is_empty() {
-        faults.push(Fault::new("entity", "the channel has no entity column to pick from"));
+        faults.push(Fault::new(
+            "entity",
+            "the channel has no entity column to pick from",
+        ));
     }
     let there = rows.columns();
     let always: Vec<&String> = kept.time_column.iter().chain(&kept.entity_column).collect();
@@ -239,7 +267,10 @@ fn cut(
     let visible: Vec<_> = there
         .iter()
         .filter(|column| {
-            let shared = kept.columns.as_ref().is_none_or(|shared| shared.contains(&column.name));
+            let shared = kept
+                .columns
+                .as_ref()
+                .is_none_or(|shared| shared.contains(&column.name));
             let granted = granted.is_none_or(|granted| granted.contains(&column.name));
             always.contains(&&column.name) || (shared && granted)
         })
@@ -262,9 +293,9 @@ fn cut(
     let in_order = kept.columns.iter().flatten().cloned();
     let wanted: Vec<String> = match (&query.columns, &kept.columns) {
         (Some(wanted), _) => wanted.clone(),
-        (None, Some(_)) => {
-            in_order.filter(|name| visible.iter().any(|column| column.name == *name)).collect()
-        }
+        (None, Some(_)) => in_order
+            .filter(|name| visible.iter().any(|column| column.name == *name))
+            .collect(),
         (None, None) => visible.iter().map(|column| column.name.clone()).collect(),
     };
     for name in wanted {
@@ -273,13 +304,19 @@ fn cut(
         }
     }
     let (start, end) = range(query, grant);
-    Ok(Cut { columns, start, end })
+    Ok(Cut {
+        columns,
+        start,
+        end,
+    })
 }
 
 /// How many days an answer counts: those that the range touches where it has both bounds and is
 /// answered as a whole, else those that the answered rows lie on.
 fn days(table: &Table, kept: &ChannelRow, cut: &Cut, whole: bool) -> Result<u64> {
-    let Some(column) = &kept.time_column else { return Ok(0) };
+    let Some(column) = &kept.time_column else {
+        return Ok(0);
+    };
     if let (Some(start), Some(end), true) = (cut.start, cut.end, whole) {
         return Ok(days_between(start, end));
     }

@@ -22,7 +22,9 @@ pub(super) fn bad_rate(text: &str) -> Error {
     Error::new(
         Kind::Invalid,
         "bad_rate",
-        format!("`{shown}` is no rate: write a number from 1 to 1000000 and /s, /m, /h or /d, such as 10/s"),
+        format!(
+            "`{shown}` is no rate: write a number from 1 to 1000000 and /s, /m, /h or /d, such as 10/s"
+        ),
     )
 }
 
@@ -71,7 +73,9 @@ pub(super) fn no_channel(channel: &str) -> Error {
     Error::new(
         Kind::NotFound,
         "channel_not_found",
-        format!("the channel `{channel}` does not exist: `dripctl dashare channel list` shows those that do"),
+        format!(
+            "the channel `{channel}` does not exist: `dripctl dashare channel list` shows those that do"
+        ),
     )
 }
 
@@ -87,7 +91,9 @@ pub(super) fn stale(what: &str, wanted: u64, found: u64) -> Error {
     Error::new(
         Kind::Stale,
         "stale_revision",
-        format!("`{what}` is at revision {found}, not {wanted}: read it again before you change it"),
+        format!(
+            "`{what}` is at revision {found}, not {wanted}: read it again before you change it"
+        ),
     )
 }
 
@@ -138,7 +144,9 @@ pub(super) fn dataset_gone(channel: &str, dataset: &str) -> Error {
     Error::new(
         Kind::NotFound,
         "dataset_not_found",
-        format!("the channel `{channel}` shares the dataset `{dataset}`, which is not there any more"),
+        format!(
+            "the channel `{channel}` shares the dataset `{dataset}`, which is not there any more"
+        ),
     )
 }
 
@@ -146,7 +154,9 @@ pub(super) fn channel_broken(channel: &str, column: &str) -> Error {
     Error::new(
         Kind::Conflict,
         "channel_broken",
-        format!("the channel `{channel}` shares the column `{column}`, which its data do not have any more"),
+        format!(
+            "the channel `{channel}` shares the column `{column}`, which its data do not have any more"
+        ),
     )
 }
 
@@ -154,7 +164,9 @@ pub(super) fn too_large(what: &str, limit: impl std::fmt::Display) -> Error {
     Error::new(
         Kind::TooLarge,
         "answer_too_large",
-        format!("the answer has more than {limit} {what}: ask for a shorter range, fewer columns, or with `limit` and the cursor"),
+        format!(
+            "the answer has more than {limit} {what}: ask for a shorter range, fewer columns, or with `limit` and the cursor"
+        ),
     )
 }
 
@@ -176,7 +188,14 @@ pub(super) fn too_fast(channel: &str, rate: &str, wait: Duration) -> Error {
 }
 
 pub(super) fn exhausted(quota: &QuotaState, cost: u64, wait: Option<Duration>) -> Error {
-    let QuotaState { channel, unit, limit, period, remaining, .. } = quota;
+    let QuotaState {
+        channel,
+        unit,
+        limit,
+        period,
+        remaining,
+        ..
+    } = quota;
     let error = Error::new(
         Kind::Limited,
         "quota_exhausted",

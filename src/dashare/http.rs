@@ -28,8 +28,16 @@ const QUOTA: &str = "/api/v1/users/{name}/quota";
 
 /// The table of DaShare.
 pub fn routes(dashare: Dashare) -> Routes {
-    const READ: Needs = Needs::Granted(MODULE);
-    const WRITE: Needs = Needs::Write(MODULE);
+    channels()
+        .with_state(dashare.clone())
+        .and(uses().with_state(dashare))
+}
+
+const READ: Needs = Needs::Granted(MODULE);
+const WRITE: Needs = Needs::Write(MODULE);
+
+/// Channels and who may read them.
+fn channels() -> Routes<Dashare> {
     Routes::new(MODULE)
         .add(
             get("/api/v1/channels", READ, list_channels)
@@ -44,7 +52,11 @@ pub fn routes(dashare: Dashare) -> Routes {
                 .answers::<Channel>(200)
                 .answers::<Channel>(201),
         )
-        .add(get(CHANNEL, READ, get_channel).says("One channel").answers::<Channel>(200))
+        .add(
+            get(CHANNEL, READ, get_channel)
+                .says("One channel")
+                .answers::<Channel>(200),
+        )
         .add(
             delete(CHANNEL, WRITE, delete_channel)
                 .says("Delete a channel and its grants; what was used stays on record")
@@ -63,8 +75,21 @@ pub fn routes(dashare: Dashare) -> Routes {
                 .answers::<Grant>(200)
                 .answers::<Grant>(201),
         )
-        .add(get(GRANT, READ, get_grant).says("One grant").answers::<Grant>(200))
-        .add(delete(GRANT, WRITE, delete_grant).says("Take a grant back").answers::<()>(204))
+        .add(
+            get(GRANT, READ, get_grant)
+                .says("One grant")
+                .answers::<Grant>(200),
+        )
+        .add(
+            delete(GRANT, WRITE, delete_grant)
+                .says("Take a grant back")
+                .answers::<()>(204),
+        )
+}
+
+/// The data, how much may be taken, what was.
+fn uses() -> Routes<Dashare> {
+    Routes::new(MODULE)
         .add(
             get("/api/v1/channels/{group}/{name}/data", READ, data)
                 .says("The data of a channel: charged, and refused as a whole beyond the quota")
@@ -104,12 +129,14 @@ pub fn routes(dashare: Dashare) -> Routes {
                 .takes::<SqlBody>()
                 .answers::<Rows>(200),
         )
-        .with_state(dashare)
 }
 
 /// What a channel is made of.
 #[derive(utoipa::ToSchema)]
-#[expect(dead_code, reason = "the shape in the API's description; bodies are read field by field")]
+#[expect(
+    dead_code,
+    reason = "the shape in the API's description; bodies are read field by field"
+)]
 struct ChannelBody {
     /// The dataset: `scada@2014`; or `sql`.
     dataset: Option<String>,
@@ -131,7 +158,10 @@ struct ChannelBody {
 
 /// What a user may see of a channel.
 #[derive(utoipa::ToSchema)]
-#[expect(dead_code, reason = "the shape in the API's description; bodies are read field by field")]
+#[expect(
+    dead_code,
+    reason = "the shape in the API's description; bodies are read field by field"
+)]
 struct GrantBody {
     /// Only these columns, besides time and entity.
     columns: Option<Vec<String>>,
@@ -143,7 +173,10 @@ struct GrantBody {
 
 /// A quota.
 #[derive(utoipa::ToSchema)]
-#[expect(dead_code, reason = "the shape in the API's description; bodies are read field by field")]
+#[expect(
+    dead_code,
+    reason = "the shape in the API's description; bodies are read field by field"
+)]
 struct QuotaBody {
     /// The channel: `group/name`.
     channel: String,
@@ -157,7 +190,10 @@ struct QuotaBody {
 
 /// A query.
 #[derive(utoipa::ToSchema)]
-#[expect(dead_code, reason = "the shape in the API's description; bodies are read field by field")]
+#[expect(
+    dead_code,
+    reason = "the shape in the API's description; bodies are read field by field"
+)]
 struct SqlBody {
     /// One SELECT.
     query: String,
@@ -170,7 +206,10 @@ struct SqlBody {
 
 /// Rows as JSON; the other formats have their own media types.
 #[derive(utoipa::ToSchema)]
-#[expect(dead_code, reason = "the shape in the API's description; answers are written as they are")]
+#[expect(
+    dead_code,
+    reason = "the shape in the API's description; answers are written as they are"
+)]
 struct Rows {
     /// The rows.
     #[schema(value_type = Vec<Object>)]
@@ -200,11 +239,18 @@ struct GrantPath {
 }
 
 fn guard(conditions: Conditions) -> Guard {
-    Guard { revision: conditions.revision, create_only: conditions.create_only }
+    Guard {
+        revision: conditions.revision,
+        create_only: conditions.create_only,
+    }
 }
 
 fn created(is_new: bool) -> StatusCode {
-    if is_new { StatusCode::CREATED } else { StatusCode::OK }
+    if is_new {
+        StatusCode::CREATED
+    } else {
+        StatusCode::OK
+    }
 }
 
 async fn list_channels(
@@ -248,7 +294,8 @@ async fn delete_channel(
     conditions: Conditions,
 ) -> Result<impl IntoResponse> {
     let conditions = guard(conditions);
-    off_thread(move || dashare.delete_channel(&caller, &path.group, &path.name, conditions)).await?;
+    off_thread(move || dashare.delete_channel(&caller, &path.group, &path.name, conditions))
+        .await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -261,7 +308,9 @@ async fn list_grants(
     let (limit, after) = (page.limit()?, page.after()?);
     let list = move || dashare.grants(&caller, path.pair(), after.as_deref(), limit + 1);
     let found = off_thread(list).await?;
-    Ok(Json(List::page(found, limit, |grant: &Grant| grant.user.clone())))
+    Ok(Json(List::page(found, limit, |grant: &Grant| {
+        grant.user.clone()
+    })))
 }
 
 async fn put_grant(
@@ -313,14 +362,20 @@ async fn data(
     }
     let query = DataQuery::read(&params)?;
     let answers = dashare.inner.answers.clone();
-    let _turn = answers.acquire_owned().await.map_err(|_closed| Error::internal("no turns"))?;
+    let _turn = answers
+        .acquire_owned()
+        .await
+        .map_err(|_closed| Error::internal("no turns"))?;
     let answer = off_thread(move || dashare.data(&caller, path.pair(), &query)).await?;
     Ok((headers_of(&answer), answer.body))
 }
 
 fn headers_of(answer: &Answer) -> HeaderMap {
     let mut headers = HeaderMap::new();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(answer.format.content_type()));
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static(answer.format.content_type()),
+    );
     let mut number = |name: &'static str, value: u64| {
         headers.insert(HeaderName::from_static(name), HeaderValue::from(value));
     };
@@ -403,11 +458,16 @@ async fn sql(
     let mut fields = Fields::of(body)?;
     let query = fields.must_text("query");
     let params = fields.take("params").unwrap_or(Value::Null);
-    let format = fields.parsed("format", Format::from_name).unwrap_or(Format::Json);
+    let format = fields
+        .parsed("format", Format::from_name)
+        .unwrap_or(Format::Json);
     fields.finish("bad_sql_request", "the request")?;
     let query = query.unwrap_or_default();
     let answers = dashare.inner.answers.clone();
-    let _turn = answers.acquire_owned().await.map_err(|_closed| Error::internal("no turns"))?;
+    let _turn = answers
+        .acquire_owned()
+        .await
+        .map_err(|_closed| Error::internal("no turns"))?;
     let body = off_thread(move || dashare.sql(&caller, &query, &params, format)).await?;
     Ok(([(header::CONTENT_TYPE, format.content_type())], body))
 }

@@ -37,9 +37,9 @@ use crate::kernel::{Bus, Clock, Result};
 
 pub use channels::Guard;
 pub use config::{Config, KEYS};
+pub use data::Answer;
 #[cfg(feature = "http")]
 pub use http::routes;
-pub use data::Answer;
 pub use model::{
     Channel, ChannelSpec, Grant, GrantSpec, Period, QuotaSpec, QuotaState, Rate, Unit, Used,
 };
@@ -126,7 +126,10 @@ impl Dashare {
     }
 
     fn one_at_a_time(&self) -> MutexGuard<'_, ()> {
-        self.inner.changes.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner
+            .changes
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Makes a change durable together with its event and its line of audit, then tells the bus.

@@ -45,17 +45,19 @@ impl Dashare {
         };
         let subject = format!("{user}/{}/{}", spec.group, spec.name);
         let at = self.clock().now();
-        self.inner.meter.set(user.as_str(), spec, unit, |set, state| {
-            let event = Event::new("quota.set", subject.clone(), at, json!(state));
-            let line = Audit {
-                at,
-                who: caller.name.clone(),
-                action: event.event.clone(),
-                subject: subject.clone(),
-                outcome: "done".to_owned(),
-            };
-            feed::audit(feed::tell(set, &event)?, &line)
-        })
+        self.inner
+            .meter
+            .set(user.as_str(), spec, unit, |set, state| {
+                let event = Event::new("quota.set", subject.clone(), at, json!(state));
+                let line = Audit {
+                    at,
+                    who: caller.name.clone(),
+                    action: event.event.clone(),
+                    subject: subject.clone(),
+                    outcome: "done".to_owned(),
+                };
+                feed::audit(feed::tell(set, &event)?, &line)
+            })
     }
 
     /// The quotas of a user; anyone may read their own.
@@ -92,7 +94,9 @@ impl Dashare {
             scan.after = after.take();
             let rows = self.records().scan(&scan)?;
             for row in &rows {
-                let Some([_, group, name, day]) = key_parts::<4>(row) else { continue };
+                let Some([_, group, name, day]) = key_parts::<4>(row) else {
+                    continue;
+                };
                 let early = query.from.as_deref().is_some_and(|from| day < from);
                 let late = query.to.as_deref().is_some_and(|to| day >= to);
                 if !early && !late {

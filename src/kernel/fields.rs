@@ -19,7 +19,11 @@ impl Fields {
     /// The fields of a body, which must be an object.
     pub fn of(body: Value) -> Result<Self> {
         Self::at("", body).map_err(|fault| {
-            Error::invalid("bad_body", format!("the body {}", fault.detail), vec![fault])
+            Error::invalid(
+                "bad_body",
+                format!("the body {}", fault.detail),
+                vec![fault],
+            )
         })
     }
 
@@ -27,12 +31,22 @@ impl Fields {
     pub fn at(base: impl Into<String>, value: Value) -> std::result::Result<Self, Fault> {
         let base = base.into();
         match value {
-            Value::Object(map) => {
-                Ok(Self { map, asked: Vec::new(), faults: Vec::new(), base })
-            }
+            Value::Object(map) => Ok(Self {
+                map,
+                asked: Vec::new(),
+                faults: Vec::new(),
+                base,
+            }),
             other => {
-                let at = if base.is_empty() { "/".to_owned() } else { base };
-                Err(Fault::new(at, format!("is {}, not an object", kind(&other))))
+                let at = if base.is_empty() {
+                    "/".to_owned()
+                } else {
+                    base
+                };
+                Err(Fault::new(
+                    at,
+                    format!("is {}, not an object", kind(&other)),
+                ))
             }
         }
     }
@@ -84,7 +98,10 @@ impl Fields {
         for (at, item) in items.into_iter().enumerate() {
             match item {
                 Value::String(text) => texts.push(text),
-                other => self.fault(&format!("{name}/{at}"), format!("is {}, not a text", kind(&other))),
+                other => self.fault(
+                    &format!("{name}/{at}"),
+                    format!("is {}, not a text", kind(&other)),
+                ),
             }
         }
         Some(texts)
@@ -93,14 +110,12 @@ impl Fields {
     /// A whole number from 0 on.
     pub fn whole(&mut self, name: &'static str) -> Option<u64> {
         let value = self.take(name)?;
-        match value.as_u64() {
-            Some(number) => Some(number),
-            None => {
-                let shown: String = value.to_string().chars().take(40).collect();
-                self.fault(name, format!("is {shown}, not a whole number from 0 on"));
-                None
-            }
+        let number = value.as_u64();
+        if number.is_none() {
+            let shown: String = value.to_string().chars().take(40).collect();
+            self.fault(name, format!("is {shown}, not a whole number from 0 on"));
         }
+        number
     }
 
     /// A list of anything.
@@ -129,7 +144,8 @@ impl Fields {
 
     /// Notes a fault of a field; `name` may lead inwards with slashes.
     pub fn fault(&mut self, name: &str, detail: impl Into<String>) {
-        self.faults.push(Fault::new(format!("{}/{name}", self.base), detail));
+        self.faults
+            .push(Fault::new(format!("{}/{name}", self.base), detail));
     }
 
     /// Takes over faults that were found elsewhere.
@@ -185,7 +201,8 @@ mod tests {
 
     #[test]
     fn every_fault_of_a_body_is_named() {
-        let body = json!({"unit": 3, "limit": -1, "columns": ["a", 1], "perid": "day", "name": "x"});
+        let body =
+            json!({"unit": 3, "limit": -1, "columns": ["a", 1], "perid": "day", "name": "x"});
         let mut fields = Fields::of(body).unwrap().ignore(&["name"]);
         assert_eq!(fields.text("unit"), None);
         assert_eq!(fields.whole("limit"), None);
@@ -193,8 +210,15 @@ mod tests {
         assert_eq!(fields.text("period"), None);
         assert_eq!(fields.must_text("channel"), None);
         let error = fields.finish("bad_quota", "the quota").unwrap_err();
-        let pointers: Vec<_> = error.faults().iter().map(|fault| fault.pointer.as_str()).collect();
-        assert_eq!(pointers, ["/unit", "/limit", "/columns/1", "/channel", "/perid"]);
+        let pointers: Vec<_> = error
+            .faults()
+            .iter()
+            .map(|fault| fault.pointer.as_str())
+            .collect();
+        assert_eq!(
+            pointers,
+            ["/unit", "/limit", "/columns/1", "/channel", "/perid"]
+        );
         assert!(error.faults()[4].detail.contains("`period`"));
     }
 
