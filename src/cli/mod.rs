@@ -68,6 +68,10 @@ enum Command {
     #[cfg(feature = "dashare")]
     #[command(subcommand)]
     Dashare(crate::dashare::cli::Command),
+    /// Pipelines, runs and schedules
+    #[cfg(feature = "liquid")]
+    #[command(subcommand)]
+    Liquid(crate::liquid::cli::Command),
     /// Logs
     #[cfg(feature = "trajectory")]
     #[command(subcommand)]
@@ -141,6 +145,12 @@ fn run(arguments: Arguments) -> Result<()> {
         )),
         #[cfg(feature = "dashare")]
         Command::Dashare(command) => runtime.block_on(crate::dashare::cli::run(
+            command,
+            &context.client()?,
+            context.out,
+        )),
+        #[cfg(feature = "liquid")]
+        Command::Liquid(command) => runtime.block_on(crate::liquid::cli::run(
             command,
             &context.client()?,
             context.out,

@@ -111,9 +111,9 @@ impl Plan {
                 .filter(|v| !taken.contains(v)),
         );
         Self {
+            steps,
             inputs,
             outputs,
-            steps,
         }
     }
 
