@@ -23,7 +23,7 @@ pipeline([ node(first, ["a", "b"], "c", "firstfunc"), node(second, ["c", "d"], "
 "#;
 
 /// Longer than anything here takes; only a failing test waits for it.
-const LONG: Duration = Duration::from_secs(60);
+const LONG: Duration = Duration::from_mins(1);
 
 /// Keeps every line of every run.
 #[derive(Default)]

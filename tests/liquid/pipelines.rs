@@ -1,3 +1,5 @@
+//! Pipelines: what a script may say, what is refused, and what it computes.
+
 use super::*;
 use drip::liquid::RunState;
 use serde_json::json;
@@ -18,7 +20,7 @@ fn the_readme_pipeline_makes_78_one_after_the_other_and_in_parallel() {
         let nodes: Vec<_> = run
             .nodes
             .iter()
-            .map(|node| (&node.name[..], node.tries))
+            .map(|node| (node.name.as_str(), node.tries))
             .collect();
         assert_eq!(
             nodes,
