@@ -5,7 +5,9 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use super::error;
-use crate::kernel::clock::{Time, parse_duration};
+#[cfg(feature = "http")]
+use crate::kernel::clock::Time;
+use crate::kernel::clock::parse_duration;
 use crate::kernel::error::{Fault, Result};
 use crate::kernel::name::nearest;
 
@@ -99,6 +101,7 @@ impl<'a> Fields<'a> {
     }
 
     /// A time.
+    #[cfg(feature = "http")]
     pub(super) fn time(&mut self, name: &str) -> Option<Time> {
         self.read(name, "a time such as 2014-03-30T01:00:00Z", |value| {
             Time::parse(value.as_str()?).ok()

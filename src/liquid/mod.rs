@@ -17,7 +17,7 @@
 //! - A run is in one state, and only ever moves on. A run that was running when the daemon ended
 //!   becomes `interrupted` at the next opening; a queued one runs then.
 //! - A firing of a schedule has one run, never two: both are written in one set.
-//! - The state of single nodes of a running run may lag by a moment ([`execute`]).
+//! - The state of single nodes of a running run may lag by a moment.
 
 mod catalog;
 #[cfg(feature = "cli")]

@@ -398,3 +398,23 @@ fn deep_inputs_and_outputs_are_carried_or_refused() {
     let run = run_script(&liquid, source, json!({"inputs": {"a": 1}}));
     assert_eq!(run.state, RunState::Failed, "{run:?}");
 }
+
+#[cfg(feature = "table")]
+#[test]
+fn a_table_goes_from_node_to_node_and_leaves_as_its_size() {
+    use drip::kernel::table::{Tables, script};
+    let mut parts = Parts::new(memory(), Arc::new(SystemClock));
+    parts.modules = vec![(
+        "table".into(),
+        script::module(Arc::new(Tables::new())).into(),
+    )];
+    let liquid = Liquid::open(parts).unwrap();
+    let source = r#"
+fn make() { table::from_rows([#{x: 1, y: 2}, #{x: 3, y: 4}]) }
+fn count(t) { t.len() }
+pipeline([node(make, [], "t", "make"), node(count, "t", "n", "count"), node(make, (), "u", "last")])"#;
+    let run = run_script(&liquid, source, json!({}));
+    assert_eq!(run.error, None);
+    let table = json!({"type": "table", "rows": 2, "columns": ["x", "y"]});
+    assert_eq!(Value::Object(run.outputs), json!({"n": 2, "u": table}));
+}
