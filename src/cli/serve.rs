@@ -15,6 +15,8 @@ use crate::kernel::disk::DataFolder;
 use crate::kernel::error::{Error, Kind, Result};
 use crate::kernel::work::Shutdown;
 use crate::server::{self, Server};
+#[cfg(feature = "web")]
+use crate::web;
 
 #[derive(clap::Args)]
 pub(super) struct Serve {
@@ -65,14 +67,18 @@ impl Daemon {
     pub(super) async fn open(settings: &Settings, shutdown: Shutdown) -> Result<Self> {
         let folder = DataFolder::hold(&settings.path("server.data")?)?;
         let app = App::open(settings, folder, Arc::new(SystemClock), shutdown.clone())?;
-        let config = app::server_config(settings)?;
+        let config = server::Config::read(settings)?;
         let listener = server::listen(settings.text("server.listen")?, config.behind_proxy).await?;
         let address = listener
             .local_addr()
             .map_err(|source| Error::io("ask for the port", source))?;
         app.folder.announce(&address.to_string())?;
         app.start_workers();
-        let server = app.server(config);
+        #[cfg(feature = "web")]
+        let behind_proxy = config.behind_proxy;
+        let server = Server::over(&app, config);
+        #[cfg(feature = "web")]
+        let server = server.with_pages(web::routes(web::Web::of(&app, behind_proxy)));
         Ok(Self {
             app,
             address,

@@ -179,7 +179,7 @@ impl Fiche {
 
     /// Forgets retry keys that are too old to matter; answers how many.
     pub fn forget_old(&self) -> Result<usize> {
-        feed::forget_old(self.records(), self.inner.clock.now())
+        feed::forget_old(self.records().as_ref(), self.inner.clock.now())
     }
 
     /// Whether writes are accepted, and why not.
@@ -200,29 +200,29 @@ impl Fiche {
     /// A card that is there. `latest` may stand for its version.
     pub fn get(&self, kind: CardKind, name: &str, version: &str) -> Result<Card> {
         let key = self.resolve(kind, name, version)?;
-        store::get(self.records(), &key)
+        store::get(self.records().as_ref(), &key)
     }
 
     /// The key that a name and a version mean, in which `latest` may stand for the version.
     pub fn resolve(&self, kind: CardKind, name: &str, version: &str) -> Result<CardKey> {
-        store::resolve(self.records(), kind, name, version)
+        store::resolve(self.records().as_ref(), kind, name, version)
     }
 
     /// One revision of a card, also of one that was deleted.
     pub fn revision(&self, key: &CardKey, revision: u64) -> Result<Revision> {
-        store::revision(self.records(), key, revision)
+        store::revision(self.records().as_ref(), key, revision)
     }
 
     /// Up to `limit + 1` revisions after number `after`, oldest first, also of a deleted card.
     pub fn history(&self, key: &CardKey, after: u64, limit: usize) -> Result<Vec<Revision>> {
-        store::history(self.records(), key, after, limit)
+        store::history(self.records().as_ref(), key, after, limit)
     }
 
     /// What changed between two revisions: up to the newest and from the one before it, unless told.
     pub fn diff(&self, key: &CardKey, from: Option<u64>, to: Option<u64>) -> Result<Diff> {
         let to = match to {
             Some(to) => to,
-            None => store::newest(self.records(), key)?.revision,
+            None => store::newest(self.records().as_ref(), key)?.revision,
         };
         let from = from.unwrap_or_else(|| to.saturating_sub(1).max(1));
         let (old, new) = (self.revision(key, from)?, self.revision(key, to)?);
@@ -263,7 +263,7 @@ impl Fiche {
 
     /// Up to `limit + 1` cards beyond the key `after`, in order of kind, name and version.
     pub fn list(&self, filter: &Filter, after: Option<&str>, limit: usize) -> Result<Vec<Card>> {
-        store::list(self.records(), filter, after, limit)
+        store::list(self.records().as_ref(), filter, after, limit)
     }
 
     /// What a card is made from and what is made from it, at most `depth` steps far.
@@ -273,17 +273,17 @@ impl Fiche {
         direction: Direction,
         depth: Option<usize>,
     ) -> Result<Lineage> {
-        lineage::walk(self.records(), key, direction, depth)
+        lineage::walk(self.records().as_ref(), key, direction, depth)
     }
 
     /// Up to `limit` changes after number `after`, in order.
     pub fn changes(&self, after: u64, limit: usize) -> Result<Vec<Change>> {
-        changes::read(self.records(), after, limit)
+        changes::read(self.records().as_ref(), after, limit)
     }
 
     /// Searches by words. See [`Search::q`] for what can be asked.
     pub fn search(&self, search: &Search) -> Result<Found> {
-        search::search(self.records(), &self.inner.indexer, search)
+        search::search(self.records().as_ref(), &self.inner.indexer, search)
     }
 
     /// Waits until a search finds change `number`, for at most `time`; answers whether it does.
@@ -293,7 +293,7 @@ impl Fiche {
 
     /// The number of the newest change.
     pub fn last_number(&self) -> Result<u64> {
-        feed::last_number(self.records())
+        feed::last_number(self.records().as_ref())
     }
 
     /// Tells of every newer change, as a wake-up call: the number of the newest, none at the end.
@@ -301,12 +301,13 @@ impl Fiche {
         self.inner.newest.subscribe()
     }
 
-    fn records(&self) -> &dyn crate::kernel::records::Records {
-        self.inner.records.as_ref()
+    /// The store, for whoever follows the feed or reads the audit.
+    pub fn records(&self) -> &SharedRecords {
+        &self.inner.records
     }
 
     fn answered(&self, retry: Option<&Idempotency>) -> Result<Option<Value>> {
-        feed::answered(self.records(), retry, self.inner.clock.now())
+        feed::answered(self.records().as_ref(), retry, self.inner.clock.now())
     }
 
     /// A change that may be a retry: the answer is remembered with it.
@@ -321,7 +322,7 @@ impl Fiche {
                 return Ok((Written::Before(answer), ChangeSet::new(), Vec::new()));
             }
             let now = self.inner.clock.now();
-            let mut planned = Plan::new(self.records(), caller, now);
+            let mut planned = Plan::new(self.records().as_ref(), caller, now);
             let answer = plan(&mut planned)?;
             let (mut set, events) = planned.finish();
             if retry.is_some() {
@@ -333,7 +334,7 @@ impl Fiche {
 
     fn change<T>(&self, caller: &Caller, plan: impl Fn(&mut Plan<'_>) -> Result<T>) -> Result<T> {
         self.attempt(|| {
-            let mut planned = Plan::new(self.records(), caller, self.inner.clock.now());
+            let mut planned = Plan::new(self.records().as_ref(), caller, self.inner.clock.now());
             let answer = plan(&mut planned)?;
             let (set, events) = planned.finish();
             Ok((answer, set, events))

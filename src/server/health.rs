@@ -1,7 +1,5 @@
 //! Alive, ready, and which version.
 
-use std::sync::Arc;
-
 use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
@@ -9,13 +7,11 @@ use axum::response::IntoResponse;
 use serde_json::{Value, json};
 
 use super::metrics;
+use crate::app::{App, Check, Counts};
 use crate::kernel::access::Needs;
 use crate::kernel::error::Result;
 use crate::kernel::http::{Routes, get, off_thread};
 use crate::kernel::work::Workers;
-
-/// Asks one store whether it is open.
-pub type Check = Arc<dyn Fn() -> Result<()> + Send + Sync>;
 
 /// What the health pages tell of.
 #[derive(Clone)]
@@ -27,7 +23,7 @@ pub struct Health {
     /// How the workers fare.
     pub workers: Workers,
     /// What there is, by module: counted when asked.
-    pub counts: Arc<dyn Fn() -> Result<Value> + Send + Sync>,
+    pub counts: Counts,
 }
 
 pub(super) fn routes(health: Health) -> Routes {
@@ -87,6 +83,16 @@ async fn ready(State(health): State<Health>) -> impl IntoResponse {
 }
 
 impl Health {
+    /// The health of what is open.
+    pub fn of(app: &App) -> Self {
+        Self {
+            modules: app.modules.clone(),
+            checks: app.checks(),
+            workers: app.workers.clone(),
+            counts: app.counts(),
+        }
+    }
+
     fn stores(&self) -> Vec<(&'static str, Option<String>)> {
         self.checks
             .iter()

@@ -16,10 +16,12 @@ mod metrics;
 mod middleware;
 mod openapi;
 
-pub use health::{Check, Health};
+pub use health::Health;
 pub use openapi::describe;
 
+use crate::app::App;
 use crate::kernel::access::Access;
+use crate::kernel::config::Settings;
 use crate::kernel::error::{Error, Kind, Result};
 use crate::kernel::http::Routes;
 use crate::kernel::work::Shutdown;
@@ -62,7 +64,38 @@ impl Default for Config {
     }
 }
 
+impl Config {
+    /// As the settings say.
+    pub fn read(settings: &Settings) -> Result<Self> {
+        Ok(Self {
+            max_body: usize::try_from(settings.bytes("server.max_body")?).unwrap_or(usize::MAX),
+            allowed_hosts: settings.list("server.allowed_hosts")?.to_vec(),
+            behind_proxy: settings.bool("server.behind_proxy")?,
+            grace: settings.duration("server.shutdown_grace")?,
+        })
+    }
+}
+
 impl Server {
+    /// The daemon over what is open, without pages.
+    pub fn over(app: &App, config: Config) -> Self {
+        Self {
+            routes: app.routes(),
+            pages: None,
+            access: app.access.clone(),
+            health: Health::of(app),
+            config,
+        }
+    }
+
+    /// The same daemon with pages beside the API.
+    pub fn with_pages(self, pages: Routes) -> Self {
+        Self {
+            pages: Some(pages),
+            ..self
+        }
+    }
+
     /// The whole router, in the order that a request meets it.
     pub fn into_router(self) -> Router {
         let routes = health::routes(self.health).and(self.routes);

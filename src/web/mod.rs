@@ -16,6 +16,7 @@ use serde_json::Value;
 mod assets;
 mod words;
 
+use crate::app::{App, Counts};
 use crate::kernel::access::http::{Session, Source};
 use crate::kernel::access::{Access, Caller, Needs, Shown};
 use crate::kernel::error::{Error, Kind, Result};
@@ -26,9 +27,6 @@ use words::{Language, Words};
 const COOKIE: &str = "drip_session";
 /// The cookie that remembers the language.
 const LANGUAGE: &str = "drip_lang";
-
-/// Counts what there is, by module.
-pub type Counts = Arc<dyn Fn() -> Result<Value> + Send + Sync>;
 
 /// What the pages show.
 #[derive(Clone)]
@@ -41,6 +39,18 @@ pub struct Web {
     pub api: Arc<Vec<RouteInfo>>,
     /// Whether a proxy in front ends TLS: then cookies are for TLS alone.
     pub behind_proxy: bool,
+}
+
+impl Web {
+    /// The pages of what is open.
+    pub fn of(app: &App, behind_proxy: bool) -> Self {
+        Self {
+            access: app.access.clone(),
+            counts: app.counts(),
+            api: Arc::new(app.routes().table().to_vec()),
+            behind_proxy,
+        }
+    }
 }
 
 /// The pages' own table.

@@ -10,6 +10,8 @@
 //! After a failed commit the store closes its door: what the disk holds is no longer known, and the
 //! only honest answer is to be opened again.
 
+use std::fs::File;
+use std::io::ErrorKind;
 use std::ops::Bound;
 use std::path::Path;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
@@ -22,6 +24,7 @@ use redb::{
 };
 
 use super::{ChangeSet, Receipt, Records, Row, Scan, check, log_key, prefix_end};
+use crate::kernel::disk::sync_parent;
 use crate::kernel::error::{Error, Kind, Result};
 
 const ROWS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("rows");
@@ -68,15 +71,13 @@ impl RedbRecords {
 
     /// Opens `path`, or makes it, with a cache of one's own choice.
     pub fn open_with(path: &Path, options: Options) -> Result<Self> {
-        let is_new = !path.exists();
+        if !path.exists() {
+            make_file(path)?;
+        }
         let db = Database::builder()
             .set_cache_size(options.cache_bytes)
             .create(path)
             .map_err(|source| opening(path, source))?;
-        if is_new {
-            // The file's name must survive a power cut as well as its content.
-            crate::kernel::disk::sync_parent(path)?;
-        }
         Self::start(db)
     }
 
@@ -107,6 +108,41 @@ impl RedbRecords {
             writer: Some(writer),
             closed,
         })
+    }
+}
+
+/// Makes a new file that has its name only once it is whole: redb gives a file its length before
+/// its mark, and one that a crash left in between could never be opened again.
+fn make_file(path: &Path) -> Result<()> {
+    let staged = path.with_extension("staged");
+    let failed = |source| Error::io(format!("make {}", path.display()), source);
+    let db = match Database::create(&staged) {
+        Ok(db) => db,
+        Err(held @ redb::DatabaseError::DatabaseAlreadyOpen) => return Err(opening(path, held)),
+        // What a crash left of an earlier try: nothing was ever promised of it.
+        Err(_leftover) => {
+            remove_if_there(&staged).map_err(failed)?;
+            Database::create(&staged).map_err(|source| opening(path, source))?
+        }
+    };
+    make_tables(&db)?;
+    drop(db);
+    File::open(&staged)
+        .and_then(|file| file.sync_all())
+        .map_err(failed)?;
+    // A link, not a rename: where another was quicker, its file stays.
+    match std::fs::hard_link(&staged, path) {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(failed(error)),
+        _ => {}
+    }
+    sync_parent(path)?;
+    remove_if_there(&staged).map_err(failed)
+}
+
+fn remove_if_there(path: &Path) -> std::io::Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
     }
 }
 
@@ -309,6 +345,22 @@ impl Records for RedbRecords {
         Ok(found)
     }
 
+    fn count(&self, prefix: &str) -> Result<u64> {
+        let reading = self.db.begin_read().map_err(storage)?;
+        let rows = reading.open_table(ROWS).map_err(storage)?;
+        let end = prefix_end(prefix);
+        let upper = end.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+        let range = rows
+            .range::<&str>((Bound::Included(prefix), upper))
+            .map_err(storage)?;
+        let mut count = 0;
+        for entry in range {
+            entry.map_err(storage)?;
+            count += 1;
+        }
+        Ok(count)
+    }
+
     fn apply(&self, set: ChangeSet) -> Result<Receipt> {
         self.health()?;
         let (answer, receipt) = sync_channel(1);
@@ -425,6 +477,19 @@ mod tests {
         drop(store);
         let again = RedbRecords::open(&path).unwrap();
         assert_eq!(again.get("a").unwrap().unwrap().value, b"1");
+    }
+
+    #[test]
+    fn what_a_crash_left_of_a_file_being_made_is_no_hindrance() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("records.redb");
+        std::fs::write(path.with_extension("staged"), vec![0; 4096]).unwrap();
+        drop(RedbRecords::open(&path).unwrap());
+        let names: Vec<_> = std::fs::read_dir(folder.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name())
+            .collect();
+        assert_eq!(names, ["records.redb"]);
     }
 
     #[test]

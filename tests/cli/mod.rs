@@ -1,0 +1,4 @@
+#![cfg(test)]
+//! `dripctl` as its users run it.
+
+mod serve;

@@ -1,0 +1,10 @@
+#![cfg(test)]
+//! What must survive a crash: of the stores on a disk that loses, of the daemon under `kill -9` and
+//! under a disk that fails.
+
+#[cfg(all(feature = "cli", feature = "http", feature = "redb"))]
+mod accounts;
+#[cfg(all(feature = "cli", feature = "http", feature = "redb"))]
+mod daemon;
+#[cfg(feature = "redb")]
+mod power;

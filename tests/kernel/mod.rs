@@ -1,0 +1,8 @@
+#![cfg(test)]
+//! The kernel through its front door.
+
+mod blobs_model;
+#[cfg(feature = "redb")]
+mod group_commit;
+#[cfg(feature = "redb")]
+mod records_model;
