@@ -18,8 +18,7 @@ fn run(fiche: &Fiche, role: Role, source: &str) -> Result<Value> {
     };
     let program = engine.compile(source)?;
     let call = Call::new().tagged(context.into_tag());
-    let nothing = std::iter::empty::<(String, rhai::Dynamic)>();
-    from_dynamic(&engine.eval(&program, nothing, &call)?)
+    from_dynamic(&engine.eval(&program, Vec::new(), &call)?)
 }
 
 #[test]
