@@ -2,11 +2,23 @@
 
 #[cfg(feature = "http")]
 pub mod app;
+#[cfg(feature = "atom")]
+pub mod atom;
+#[cfg(feature = "cask")]
+pub mod cask;
 #[cfg(all(feature = "cli", feature = "http"))]
 pub mod cli;
+#[cfg(feature = "dashare")]
+pub mod dashare;
+#[cfg(feature = "fiche")]
+pub mod fiche;
 pub mod kernel;
+#[cfg(feature = "liquid")]
+pub mod liquid;
 #[cfg(feature = "http")]
 pub mod server;
+#[cfg(feature = "trajectory")]
+pub mod trajectory;
 #[cfg(feature = "web")]
 pub mod web;
 

@@ -1,8 +1,19 @@
-//! The integration tests: one binary, so that linking happens once.
+//! Every integration test, linked once.
+#![cfg(test)]
 
 mod architecture;
+#[cfg(feature = "cask")]
+mod cask;
 #[cfg(all(feature = "cli", feature = "http", feature = "redb"))]
 mod cli;
 mod crash;
 mod kernel;
 mod support;
+#[cfg(feature = "trajectory")]
+mod trajectory;
+
+/// The tests run under the memory meter, as the program does.
+#[cfg(feature = "script")]
+#[global_allocator]
+static METERED: drip::kernel::script::MeteredAllocator =
+    drip::kernel::script::MeteredAllocator::new();

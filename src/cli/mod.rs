@@ -9,6 +9,8 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 mod account;
 mod admin;
 mod context;
+#[cfg(feature = "demo")]
+mod demo;
 mod serve;
 mod settings;
 mod status;
@@ -49,8 +51,27 @@ enum Command {
     Login(account::Login),
     /// Forget the token for this address, here and at the daemon
     Logout,
+    /// One algorithm's whole life on real wind turbines, as a story
+    #[cfg(feature = "demo")]
+    Demo(demo::Demo),
     /// What the daemon is and has
     Status,
+    /// Datasets and feature operators
+    #[cfg(feature = "atom")]
+    #[command(subcommand)]
+    Atom(crate::atom::cli::Command),
+    /// Artifacts and packages
+    #[cfg(feature = "cask")]
+    #[command(subcommand)]
+    Cask(crate::cask::cli::Command),
+    /// Data channels, quotas and usage
+    #[cfg(feature = "dashare")]
+    #[command(subcommand)]
+    Dashare(crate::dashare::cli::Command),
+    /// Logs
+    #[cfg(feature = "trajectory")]
+    #[command(subcommand)]
+    Trajectory(crate::trajectory::cli::Command),
     /// The settings: show, check, import
     #[command(subcommand)]
     Config(settings::Command),
@@ -104,6 +125,32 @@ fn run(arguments: Arguments) -> Result<()> {
         Command::CreateAdmin(create) => admin::run(create, &context),
         Command::Login(login) => runtime.block_on(account::login(login, &context)),
         Command::Logout => runtime.block_on(account::logout(&context)),
+        #[cfg(feature = "demo")]
+        Command::Demo(demo) => runtime.block_on(demo::run(demo, &context)),
+        #[cfg(feature = "atom")]
+        Command::Atom(command) => runtime.block_on(crate::atom::cli::run(
+            command,
+            &context.client()?,
+            context.out,
+        )),
+        #[cfg(feature = "cask")]
+        Command::Cask(command) => runtime.block_on(crate::cask::cli::run(
+            command,
+            &context.client()?,
+            context.out,
+        )),
+        #[cfg(feature = "dashare")]
+        Command::Dashare(command) => runtime.block_on(crate::dashare::cli::run(
+            command,
+            &context.client()?,
+            context.out,
+        )),
+        #[cfg(feature = "trajectory")]
+        Command::Trajectory(command) => runtime.block_on(crate::trajectory::cli::run(
+            command,
+            &context.client()?,
+            context.out,
+        )),
         Command::Status => runtime.block_on(status::run(&context)),
         Command::Config(command) => settings::run(command, &context),
         Command::User(command) => runtime.block_on(account::users(command, &context)),

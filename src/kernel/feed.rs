@@ -121,6 +121,35 @@ pub fn advance(set: ChangeSet, follower: &str, number: u64) -> ChangeSet {
     )
 }
 
+/// Calls `hear` for every event after the last one that `follower` has heard, in order, and remembers
+/// how far it came. Answers how many there were. An error of `hear` ends it, and the event is heard
+/// again next time: hearing twice must be harmless.
+pub fn follow(
+    records: &dyn Records,
+    follower: &str,
+    mut hear: impl FnMut(&Event) -> Result<()>,
+) -> Result<u64> {
+    const PAGE: usize = 100;
+    let begun = cursor(records, follower)?;
+    let mut heard = begun;
+    loop {
+        let events = read(records, heard, PAGE)?;
+        if events.is_empty() {
+            return Ok(heard - begun);
+        }
+        let before = heard;
+        let outcome = events.iter().try_for_each(|event| {
+            hear(event)?;
+            heard = event.number;
+            Ok(())
+        });
+        if heard > before {
+            records.apply(advance(ChangeSet::new(), follower, heard))?;
+        }
+        outcome?;
+    }
+}
+
 /// One line of the audit: who did what to which thing, and when.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
 pub struct Audit {
@@ -275,6 +304,33 @@ mod tests {
             .unwrap();
         assert_eq!(cursor(&records, "index").unwrap(), 2);
         assert_eq!(cursor(&records, "nobody").unwrap(), 0);
+    }
+
+    #[test]
+    fn a_follower_goes_on_where_it_failed() {
+        let records = MemoryRecords::new();
+        for name in ["a", "b", "c"] {
+            records
+                .apply(tell(ChangeSet::new(), &saved(name)).unwrap())
+                .unwrap();
+        }
+        let mut seen = Vec::new();
+        let failed = follow(&records, "cards", |event| {
+            if event.subject == "b" && seen.len() == 1 {
+                seen.push("fault".to_owned());
+                return Err(Error::internal("on purpose"));
+            }
+            seen.push(event.subject.clone());
+            Ok(())
+        });
+        assert!(failed.is_err());
+        assert_eq!(cursor(&records, "cards").unwrap(), 1);
+        let heard = follow(&records, "cards", |event| {
+            seen.push(event.subject.clone());
+            Ok(())
+        });
+        assert_eq!((heard.unwrap(), seen.join(" ")), (2, "a fault b c".into()));
+        assert_eq!(follow(&records, "cards", |_| Ok(())).unwrap(), 0);
     }
 
     #[test]

@@ -13,6 +13,7 @@ pub mod disk;
 pub mod error;
 pub mod events;
 pub mod feed;
+pub mod fields;
 pub mod format;
 #[cfg(feature = "http")]
 pub mod http;
@@ -20,6 +21,8 @@ pub mod name;
 pub mod records;
 #[cfg(feature = "script")]
 pub mod script;
+#[cfg(feature = "table")]
+pub mod table;
 pub mod work;
 
 pub use clock::{Clock, SystemClock, Time};

@@ -81,7 +81,9 @@ pub(super) async fn run(demo: Demo, context: &Context) -> Result<()> {
     } else {
         shutdown.begin();
     }
-    let served = serving.await.map_err(|source| Error::internal(format!("the daemon: {source}")))?;
+    let served = serving
+        .await
+        .map_err(|source| Error::internal(format!("the daemon: {source}")))?;
     told.and(ended).and(served)
 }
 
@@ -98,7 +100,11 @@ async fn tell(client: &Client, wind: &Wind, months: &Months, story: &mut Story) 
 }
 
 fn stopped() -> Error {
-    Error::new(crate::kernel::Kind::Conflict, "stopped", "the demo was stopped; run it again to go on")
+    Error::new(
+        crate::kernel::Kind::Conflict,
+        "stopped",
+        "the demo was stopped; run it again to go on",
+    )
 }
 
 /// Whether the folder of the wind data is one.

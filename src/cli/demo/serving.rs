@@ -23,18 +23,34 @@ pub(super) async fn share(client: &Client, outputs: &Value, story: &mut Story) -
     let rows = put_forecast(client, outputs).await?;
     open_channel(client).await?;
     let consumer = client.with_token(consumer_token(client).await?);
-    let mut details = vec![format!("{CHANNEL}: {rows} rows of forecast and measured power; `{CONSUMER}` may read {QUOTA_DAYS} days in all")];
+    let mut details = vec![format!(
+        "{CHANNEL}: {rows} rows of forecast and measured power; `{CONSUMER}` may read {QUOTA_DAYS} days in all"
+    )];
     let mut refused = None;
-    for (start, end) in [("2014-03-01", "2014-03-04"), ("2014-03-04", "2014-03-07"), ("2014-03-07", "2014-03-10")] {
+    for (start, end) in [
+        ("2014-03-01", "2014-03-04"),
+        ("2014-03-04", "2014-03-07"),
+        ("2014-03-07", "2014-03-10"),
+    ] {
         let path = format!("/api/v1/channels/{CHANNEL}/data?entity=R80711&start={start}&end={end}");
         match consumer.send(consumer.request(Method::GET, &path)).await {
             Ok(answer) => {
-                let left = answer.headers().get("drip-quota-remaining").and_then(|v| v.to_str().ok());
+                let left = answer
+                    .headers()
+                    .get("drip-quota-remaining")
+                    .and_then(|v| v.to_str().ok());
                 let left = left.unwrap_or("?").to_owned();
                 let data: Value = answer.json().await.map_err(|source| {
-                    Error::new(Kind::Internal, "bad_answer", format!("the channel's answer: {source}"))
+                    Error::new(
+                        Kind::Internal,
+                        "bad_answer",
+                        format!("the channel's answer: {source}"),
+                    )
                 })?;
-                let count = data.get("items").and_then(Value::as_array).map_or(0, Vec::len);
+                let count = data
+                    .get("items")
+                    .and_then(Value::as_array)
+                    .map_or(0, Vec::len);
                 details.push(format!("{start} to {end}: {count} rows, {left} days left"));
             }
             Err(error) if error.code() == "quota_exhausted" => {
@@ -45,23 +61,35 @@ pub(super) async fn share(client: &Client, outputs: &Value, story: &mut Story) -
         }
     }
     let Some(refused) = refused else {
-        return Err(Error::new(Kind::Internal, "quota_not_kept", "the quota let more through than it should"));
+        return Err(Error::new(
+            Kind::Internal,
+            "quota_not_kept",
+            "the quota let more through than it should",
+        ));
     };
-    story.step("opened a data channel for one consumer, and fetched from it until its quota said no", &details, json!({"rows": rows, "refused": refused}))
+    story.step(
+        "opened a data channel for one consumer, and fetched from it until its quota said no",
+        &details,
+        json!({"rows": rows, "refused": refused}),
+    )
 }
 
 /// The forecast of the run as a dataset of its own. The same rows again change nothing.
 async fn put_forecast(client: &Client, outputs: &Value) -> Result<usize> {
-    let rows = outputs.get("forecast").and_then(Value::as_array).ok_or_else(|| {
-        Error::new(Kind::Internal, "no_forecast", "the run kept no forecast")
-    })?;
+    let rows = outputs
+        .get("forecast")
+        .and_then(Value::as_array)
+        .ok_or_else(|| Error::new(Kind::Internal, "no_forecast", "the run kept no forecast"))?;
     let mut lines = String::new();
     for row in rows {
         let _infallible = writeln!(lines, "{row}");
     }
     let remarks = "Forecast and measured power, March 2014 预测与实测功率";
     let request = client
-        .request(Method::PUT, &format!("/api/v1/datasets/wind-forecast/{VERSION}"))
+        .request(
+            Method::PUT,
+            &format!("/api/v1/datasets/wind-forecast/{VERSION}"),
+        )
         .query(&[("tag", "wind"), ("belong", "demo"), ("remarks", remarks)])
         .header("content-type", "application/x-ndjson")
         .body(lines);
@@ -74,35 +102,55 @@ async fn open_channel(client: &Client) -> Result<()> {
         "dataset": format!("wind-forecast@{VERSION}"), "time_column": "time", "entity_column": "turbine",
         "columns": ["forecast_kw", "measured_kw"], "unit": "days", "rate": "10/s", "burst": 20,
     });
-    client.put::<Value>(&format!("/api/v1/channels/{CHANNEL}"), &channel).await?;
+    client
+        .put::<Value>(&format!("/api/v1/channels/{CHANNEL}"), &channel)
+        .await?;
     let user = format!("/api/v1/users/{CONSUMER}");
     if client.get::<Value>(&user).await.is_err() {
         // The consumer signs in with tokens only: nobody knows this password.
         let account = json!({"role": "consumer", "password": random_password()?});
         client.put::<Value>(&user, &account).await?;
     }
-    client.put::<Value>(&format!("/api/v1/channels/{CHANNEL}/grants/{CONSUMER}"), &json!({})).await?;
+    client
+        .put::<Value>(
+            &format!("/api/v1/channels/{CHANNEL}/grants/{CONSUMER}"),
+            &json!({}),
+        )
+        .await?;
     let quota = json!({"channel": CHANNEL, "unit": "days", "limit": QUOTA_DAYS, "period": "total"});
-    client.put::<Value>(&format!("{user}/quota"), &quota).await.map(drop)
+    client
+        .put::<Value>(&format!("{user}/quota"), &quota)
+        .await
+        .map(drop)
 }
 
 /// A fresh token for the consumer; those of earlier demos end.
 async fn consumer_token(client: &Client) -> Result<String> {
     for token in client.all("/api/v1/tokens").await? {
-        let is_ours = token.get("user") == Some(&json!(CONSUMER)) && token.get("name") == Some(&json!("demo"));
+        let is_ours = token.get("user") == Some(&json!(CONSUMER))
+            && token.get("name") == Some(&json!("demo"));
         if let Some(id) = token.get("id").and_then(Value::as_str).filter(|_| is_ours) {
-            client.delete(&format!("/api/v1/tokens/{}", segment(id))).await?;
+            client
+                .delete(&format!("/api/v1/tokens/{}", segment(id)))
+                .await?;
         }
     }
-    let wanted = json!({"name": "demo", "user": CONSUMER, "scopes": ["dashare:read"], "expires_in": "30d"});
+    let wanted =
+        json!({"name": "demo", "user": CONSUMER, "scopes": ["dashare:read"], "expires_in": "30d"});
     let made: Value = client.post("/api/v1/tokens", &wanted).await?;
-    made.get("token").and_then(Value::as_str).map(str::to_owned).ok_or_else(|| {
-        Error::new(Kind::Internal, "no_token", "the daemon answered no token")
-    })
+    made.get("token")
+        .and_then(Value::as_str)
+        .map(str::to_owned)
+        .ok_or_else(|| Error::new(Kind::Internal, "no_token", "the daemon answered no token"))
 }
 
 /// Serves the model as an operator, and asks it for one row and for a thousand.
-pub(super) async fn compute(client: &Client, wind: &Wind, outputs: &Value, story: &mut Story) -> Result<()> {
+pub(super) async fn compute(
+    client: &Client,
+    wind: &Wind,
+    outputs: &Value,
+    story: &mut Story,
+) -> Result<()> {
     let model = outputs.get("model").cloned().unwrap_or_default();
     let operator = json!({
         "source": forecast_source(&model)?,
@@ -113,9 +161,16 @@ pub(super) async fn compute(client: &Client, wind: &Wind, outputs: &Value, story
         "output": {"type": "float"}, "datasets": ["era5@2014"], "tag": "wind", "belong": "demo",
         "remarks": "Power in kW from forecast weather 风电功率预测",
     });
-    client.put::<Value>(&format!("/api/v1/operators/wind-forecast/{VERSION}"), &operator).await?;
+    client
+        .put::<Value>(
+            &format!("/api/v1/operators/wind-forecast/{VERSION}"),
+            &operator,
+        )
+        .await?;
     let turbines = model.get("forecast").and_then(Value::as_object);
-    let turbine = turbines.and_then(|turbines| turbines.keys().next().cloned()).unwrap_or_default();
+    let turbine = turbines
+        .and_then(|turbines| turbines.keys().next().cloned())
+        .unwrap_or_default();
     let rows = wind.weather(&turbine, 1000)?;
     let path = "/api/v1/operators/wind-forecast/latest/compute";
     let begun = Instant::now();
@@ -124,8 +179,15 @@ pub(super) async fn compute(client: &Client, wind: &Wind, outputs: &Value, story
     let begun = Instant::now();
     let many: Value = client.post(path, &json!({"rows": rows})).await?;
     let many_took = begun.elapsed();
-    let outputs = many.get("outputs").and_then(Value::as_array).cloned().unwrap_or_default();
-    let output = one.get("output").and_then(Value::as_f64).unwrap_or_default();
+    let outputs = many
+        .get("outputs")
+        .and_then(Value::as_array)
+        .cloned()
+        .unwrap_or_default();
+    let output = one
+        .get("output")
+        .and_then(Value::as_f64)
+        .unwrap_or_default();
     let sum: f64 = outputs.iter().filter_map(Value::as_f64).sum();
     story.step(
         "computed the forecast online with an operator made from the model",
@@ -142,12 +204,28 @@ fn forecast_source(model: &Value) -> Result<String> {
     let mut source = String::from(
         "// The forecast of the model wind-power: made from its artifact, not by hand.\nfn compute(turbine, u_100, v_100, t_2m, surf_pres) {\n    let model = switch turbine {\n",
     );
-    let turbines = model.get("forecast").and_then(Value::as_object).into_iter().flatten();
+    let turbines = model
+        .get("forecast")
+        .and_then(Value::as_object)
+        .into_iter()
+        .flatten();
     for (turbine, bins) in turbines {
-        let factors = model.pointer(&format!("/sector_factors/{turbine}")).ok_or_else(|| {
-            Error::new(Kind::Internal, "bad_model", format!("the model has no factors for {turbine}"))
-        })?;
-        let _infallible = writeln!(source, "        {} => #{{factors: {}, bins: {}}},", json!(turbine), floats(factors), floats(bins));
+        let factors = model
+            .pointer(&format!("/sector_factors/{turbine}"))
+            .ok_or_else(|| {
+                Error::new(
+                    Kind::Internal,
+                    "bad_model",
+                    format!("the model has no factors for {turbine}"),
+                )
+            })?;
+        let _infallible = writeln!(
+            source,
+            "        {} => #{{factors: {}, bins: {}}},",
+            json!(turbine),
+            floats(factors),
+            floats(bins)
+        );
     }
     source.push_str(FORECAST);
     Ok(source)
@@ -178,7 +256,10 @@ const FORECAST: &str = r#"        _ => throw `the model knows no turbine ${turbi
 /// Numbers as Rhai writes floats: an integer would be of another type.
 fn floats(value: &Value) -> String {
     match value {
-        Value::Array(items) => format!("[{}]", items.iter().map(floats).collect::<Vec<_>>().join(", ")),
+        Value::Array(items) => format!(
+            "[{}]",
+            items.iter().map(floats).collect::<Vec<_>>().join(", ")
+        ),
         other => format!("{:?}", other.as_f64().unwrap_or_default()),
     }
 }
@@ -193,45 +274,75 @@ pub(super) async fn find(client: &Client, _outputs: &Value, story: &mut Story) -
         let items = answer.get("items").and_then(Value::as_array);
         let names = items.into_iter().flatten().filter_map(|item| {
             let card = item.get("card")?;
-            Some(format!("{}:{}", card.get("kind")?.as_str()?, card.get("name")?.as_str()?))
+            Some(format!(
+                "{}:{}",
+                card.get("kind")?.as_str()?,
+                card.get("name")?.as_str()?
+            ))
         });
         let names: Vec<_> = names.take(3).collect();
-        details.push(format!("`{words}`: {total} cards, first {}", names.join(", ")));
+        details.push(format!(
+            "`{words}`: {total} cards, first {}",
+            names.join(", ")
+        ));
         found.push(json!({"q": words, "total": total}));
     }
     let path = format!("/api/v1/cards/model/wind-power/{VERSION}/lineage?direction=up&depth=3");
     let lineage: Value = client.get(&path).await?;
     details.push("the model wind-power was made from:".into());
     details.extend(lineage_lines(&lineage));
-    story.step("searched the cards in English and in Chinese, and followed the model up to the raw table", &details, json!({"found": found, "lineage": lineage}))
+    story.step(
+        "searched the cards in English and in Chinese, and followed the model up to the raw table",
+        &details,
+        json!({"found": found, "lineage": lineage}),
+    )
 }
 
 /// The index is derived and follows within a second; the demo waits for it as a person would.
 async fn search(client: &Client, words: &str) -> Result<Value> {
     for _ in 0..20 {
-        let request = client.request(Method::GET, "/api/v1/cards").query(&[("q", words)]);
+        let request = client
+            .request(Method::GET, "/api/v1/cards")
+            .query(&[("q", words)]);
         let answer: Value = client.json(request).await?;
         if answer.get("total").and_then(Value::as_u64).unwrap_or(0) > 0 {
             return Ok(answer);
         }
         tokio::time::sleep(std::time::Duration::from_millis(100)).await;
     }
-    Err(Error::new(Kind::Internal, "not_found", format!("no card was found by `{words}`")))
+    Err(Error::new(
+        Kind::Internal,
+        "not_found",
+        format!("no card was found by `{words}`"),
+    ))
 }
 
 fn lineage_lines(lineage: &Value) -> Vec<String> {
-    let edges = lineage.get("edges").and_then(Value::as_array).into_iter().flatten();
+    let edges = lineage
+        .get("edges")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten();
     edges
         .map(|edge| {
             let end = |field: &str| match edge.get(field) {
                 Some(Value::String(name)) => name.clone(),
                 Some(card) => {
-                    let text = |part: &str| card.get(part).and_then(Value::as_str).unwrap_or("?").to_owned();
+                    let text = |part: &str| {
+                        card.get(part)
+                            .and_then(Value::as_str)
+                            .unwrap_or("?")
+                            .to_owned()
+                    };
                     format!("{}:{}@{}", text("kind"), text("name"), text("version"))
                 }
                 None => "?".into(),
             };
-            let missing = if edge.get("missing") == Some(&Value::Bool(true)) { " (missing)" } else { "" };
+            let missing = if edge.get("missing") == Some(&Value::Bool(true)) {
+                " (missing)"
+            } else {
+                ""
+            };
             format!("  {} <- {}{missing}", end("from"), end("to"))
         })
         .collect()

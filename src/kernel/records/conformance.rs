@@ -242,6 +242,7 @@ fn scans_page(store: &SharedRecords) {
         put(store, key, Expect::Absent, key.as_bytes()).expect("written");
     }
     assert_eq!(keys(store, &Scan::prefix("b/")), ["b/1", "b/10", "b/2"]);
+    assert_eq!(store.count("b/").expect("count answers"), 3);
     assert_eq!(keys(store, &Scan::prefix("b/").limit(2)), ["b/1", "b/10"]);
     assert_eq!(
         keys(store, &Scan::prefix("b/").after("b/10").limit(2)),

@@ -185,6 +185,10 @@ pub trait Records: Send + Sync + 'static {
     fn get(&self, key: &str) -> Result<Option<Row>>;
     /// Rows in byte order of their keys, as of one moment.
     fn scan(&self, scan: &Scan) -> Result<Vec<Row>>;
+    /// How many rows there are under a prefix.
+    fn count(&self, prefix: &str) -> Result<u64> {
+        Ok(self.scan(&Scan::prefix(prefix))?.len() as u64)
+    }
     /// Applies a set, durably, or nothing of it.
     fn apply(&self, set: ChangeSet) -> Result<Receipt>;
     /// Whether the store still accepts writes, and why not.

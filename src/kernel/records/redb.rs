@@ -345,6 +345,22 @@ impl Records for RedbRecords {
         Ok(found)
     }
 
+    fn count(&self, prefix: &str) -> Result<u64> {
+        let reading = self.db.begin_read().map_err(storage)?;
+        let rows = reading.open_table(ROWS).map_err(storage)?;
+        let end = prefix_end(prefix);
+        let upper = end.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+        let range = rows
+            .range::<&str>((Bound::Included(prefix), upper))
+            .map_err(storage)?;
+        let mut count = 0;
+        for entry in range {
+            entry.map_err(storage)?;
+            count += 1;
+        }
+        Ok(count)
+    }
+
     fn apply(&self, set: ChangeSet) -> Result<Receipt> {
         self.health()?;
         let (answer, receipt) = sync_channel(1);

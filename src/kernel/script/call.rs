@@ -91,7 +91,7 @@ impl Call {
     pub(super) fn around(&self, limits: &Limits<'_>, captures: bool) -> Budget {
         Budget {
             operations: u64::MAX,
-            time: self.time.unwrap_or(Duration::from_secs(24 * 3600)),
+            time: self.time.unwrap_or(Duration::from_hours(24)),
             memory: u64::MAX,
             ..self.budget(limits, captures)
         }

@@ -12,8 +12,8 @@ use rhai::{
 
 use super::error::{self, Limits};
 use super::program::{Kept, Program};
-use super::watch::{self, Budget};
-use super::{Call, Fence, math, meter, natives, stack, vars};
+use super::watch::{self, Budget, Carried};
+use super::{Call, Fence, math, meter, natives, stack, text, vars};
 use crate::kernel::error::Result;
 use crate::kernel::name::Digest;
 
@@ -117,6 +117,7 @@ fn fenced(builder: &Builder) -> Engine {
         .set_module_resolver(Registered(builder.modules.clone()));
     vars::register(&mut engine);
     natives::register(&mut engine);
+    text::register(&mut engine);
     math::register(&mut engine);
     error::register(&mut engine);
     engine
@@ -175,18 +176,19 @@ impl ScriptEngine {
     }
 
     /// Runs the top level of `program`, with `variables` in sight, and answers its last value.
-    pub fn eval<N: Into<String>>(
+    pub fn eval(
         &self,
         program: &Program,
-        variables: impl IntoIterator<Item = (N, Dynamic)>,
+        variables: Vec<(String, Dynamic)>,
         call: &Call,
     ) -> Result<Dynamic> {
-        let mut scope = Scope::new();
-        for (name, value) in variables {
-            scope.push_dynamic(name.into(), value);
-        }
         let limits = call.limits(&self.fence);
         self.run(&limits, call.budget(&limits, program.captures), || {
+            // Made and dropped on the call's own stack: its values may be nested deeply.
+            let mut scope = Scope::new();
+            for (name, value) in variables {
+                scope.push_dynamic(name, value);
+            }
             let answer = self.engine.eval_ast_with_scope(&mut scope, &program.ast);
             self.finish(answer, None, &limits)
         })?
@@ -200,7 +202,7 @@ impl ScriptEngine {
         arguments: Vec<Dynamic>,
         call: &Call,
     ) -> Result<Dynamic> {
-        self.find(program, function, arguments.len())?;
+        Self::find(program, function, arguments.len())?;
         let limits = call.limits(&self.fence);
         self.run(&limits, call.budget(&limits, program.captures), || {
             self.one(
@@ -249,7 +251,7 @@ impl ScriptEngine {
         self.run(&limits, call.around(&limits, captures), || {
             let mut scope = Scope::new();
             let row = |row: Vec<Dynamic>| {
-                self.find(program, function, row.len())?;
+                Self::find(program, function, row.len())?;
                 let budget = Call::each(&self.fence, &limits, captures);
                 let one = || self.one(&mut scope, &program.ast, function, row, &limits);
                 watch::guarded(budget, one).map_err(|ended| error::ended(ended, &limits))?
@@ -258,7 +260,12 @@ impl ScriptEngine {
         })
     }
 
-    fn find(&self, program: &Program, function: &str, arguments: usize) -> Result<()> {
+    #[cfg(test)]
+    pub(super) fn kept(&self) -> usize {
+        self.kept.len()
+    }
+
+    fn find(program: &Program, function: &str, arguments: usize) -> Result<()> {
         let known = program.functions();
         let found = known
             .iter()
@@ -300,7 +307,7 @@ impl ScriptEngine {
         match answer {
             Ok(value) if super::json::is_shallow(&value) => Ok(value),
             Ok(_deep) => Err(super::json::too_deep()),
-            Err(error) => Err(error::failed(error, function, limits)),
+            Err(error) => Err(error::failed(*error, function, watch::due(), limits)),
         }
     }
 
@@ -312,14 +319,23 @@ impl ScriptEngine {
         f: impl FnOnce() -> T + Send,
     ) -> Result<T> {
         let watched = || watch::guarded(budget, f).map_err(|ended| error::ended(ended, limits));
-        if watch::running() {
-            // A call from within a call stays on the thread that is watched.
-            return if stack::has_room() {
-                watched()
-            } else {
-                Err(error::no_room(limits))
-            };
+        let need = self.fence.stack();
+        if !watch::running() || stack::has_room(need) {
+            return stack::on_stack(need, watched)?;
         }
-        stack::on_stack(self.fence.stack(), watched)?
+        // A call from within a call takes what it counts along to its own stack, and back.
+        let mut carried = Some(Carried::take());
+        let outcome = stack::on_stack(need, || {
+            if let Some(carried) = carried.take() {
+                carried.put();
+            }
+            let outcome = watched();
+            carried = Some(Carried::take());
+            outcome
+        });
+        if let Some(carried) = carried {
+            carried.put();
+        }
+        outcome?
     }
 }

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use rhai::{Dynamic, EvalAltResult, ParseError, ParseErrorType, Position};
+use rhai::{Dynamic, EvalAltResult, NativeCallContext, ParseError, ParseErrorType, Position};
 
 use super::json;
 use super::watch::{Ended, Stop, cut};
@@ -26,9 +26,17 @@ pub fn raise(error: Error) -> Box<EvalAltResult> {
     EvalAltResult::ErrorRuntime(raised, Position::NONE).into()
 }
 
+/// As [`raise`], for a function that is called as `module::name(…)`: there Rhai does not tell where
+/// it was called, and the context does.
+pub fn raise_at(context: &NativeCallContext<'_>, error: Error) -> Box<EvalAltResult> {
+    let raised = Dynamic::from(Raised(Arc::new(error)));
+    EvalAltResult::ErrorRuntime(raised, context.call_position()).into()
+}
+
 /// The source does not parse.
 pub(super) fn syntax(error: &ParseError) -> Error {
-    let fault = Fault::new(place(error.position()), error.err_type().to_string());
+    let place = place(error.position()).unwrap_or_else(|| "script".into());
+    let fault = Fault::new(place, error.err_type().to_string());
     let (code, what) = match error.err_type() {
         ParseErrorType::ExprTooDeep => ("script_depth", "the script is nested too deeply"),
         ParseErrorType::TooManyFunctions => ("script_size", "the script has too many functions"),
@@ -141,32 +149,56 @@ fn stopped(stop: Stop, limits: &Limits<'_>, faults: Vec<Fault>) -> Error {
     Error::new(kind, code, detail).with_faults(faults)
 }
 
-/// The call returned an error. `top` is the function that was called, if one was.
-pub(super) fn failed(error: Box<EvalAltResult>, top: Option<&str>, limits: &Limits<'_>) -> Error {
+/// The call returned an error. `top` is the function that was called, if one was; `due` why the
+/// call was to end, which the error may hide: Rhai's `sort` puts it into words of its own.
+pub(super) fn failed(
+    mut error: EvalAltResult,
+    top: Option<&str>,
+    due: Option<Stop>,
+    limits: &Limits<'_>,
+) -> Error {
     let mut function = top.map(str::to_owned);
-    let mut error = *error;
+    let mut called = Position::NONE;
     loop {
         error = match error {
-            EvalAltResult::ErrorInFunctionCall(name, _, inner, _) => {
+            EvalAltResult::ErrorInFunctionCall(name, _, inner, position) => {
                 function = Some(name);
+                called = position;
                 *inner
             }
             EvalAltResult::ErrorInModule(_, inner, _) => *inner,
-            other => break cause(other, function.as_deref(), limits),
+            other => break cause(other, &Where { function, called }, due, limits),
         };
     }
 }
 
-fn cause(mut error: EvalAltResult, function: Option<&str>, limits: &Limits<'_>) -> Error {
-    let position = error.take_position();
-    let fault = |what: &str| {
-        let within = match function {
+/// The innermost function, and where it was called.
+struct Where {
+    function: Option<String>,
+    called: Position,
+}
+
+impl Where {
+    fn fault(&self, position: Position, what: &str) -> Vec<Fault> {
+        let within = match self.function.as_deref() {
             Some(name) if name.starts_with("anon$") => "in a closure: ".to_owned(),
             Some(name) => format!("in `{name}`: "),
             None => String::new(),
         };
-        vec![Fault::new(place(position), format!("{within}{what}"))]
-    };
+        let called = || place(self.called).map(|called| format!("called at {called}"));
+        let place = place(position)
+            .or_else(called)
+            .unwrap_or_else(|| "script".into());
+        vec![Fault::new(place, format!("{within}{what}"))]
+    }
+}
+
+fn cause(mut error: EvalAltResult, at: &Where, due: Option<Stop>, limits: &Limits<'_>) -> Error {
+    let position = error.take_position();
+    let fault = |what: &str| at.fault(position, what);
+    if let Some(stop) = due {
+        return stopped(stop, limits, fault("the script was here"));
+    }
     let stop = match error {
         EvalAltResult::ErrorTooManyOperations(_) => Stop::Operations,
         EvalAltResult::ErrorStackOverflow(_) => Stop::Depth,
@@ -182,13 +214,24 @@ fn cause(mut error: EvalAltResult, function: Option<&str>, limits: &Limits<'_>) 
         },
         EvalAltResult::ErrorRuntime(value, _) => return thrown(value, fault),
         other => {
-            let words = other.to_string();
+            let words = in_words(&other);
             let words = cut(&words, WORDS);
             let detail = format!("the script failed: {words}");
             return Error::invalid("script_failed", detail, fault(words));
         }
     };
-    stopped(stop, limits, fault("it was here"))
+    stopped(stop, limits, fault("the script was here"))
+}
+
+fn in_words(error: &EvalAltResult) -> String {
+    match error {
+        EvalAltResult::ErrorDataRace(..) => {
+            "a captured variable is used while it is being used already: give the inner closure a \
+             copy (`let copy = variable;`)"
+                .into()
+        }
+        other => other.to_string(),
+    }
 }
 
 /// What a script threw, or a native function raised.
@@ -219,8 +262,8 @@ fn said(value: &Dynamic) -> String {
     let words = message
         .or_else(|| value.clone().into_string().ok())
         .unwrap_or_else(|| {
-            json::from_dynamic(value)
-                .map_or_else(|error| error.detail().to_owned(), |json| json.to_string())
+            let json = json::within(value, 64 * WORDS).map(|json| json.to_string());
+            json.unwrap_or_else(|error| error.detail().to_owned())
         });
     cut(&words, WORDS).to_owned()
 }
@@ -235,17 +278,11 @@ fn copy(error: &Error) -> Error {
     }
 }
 
-fn place(position: Position) -> String {
-    match (position.line(), position.position()) {
-        (Some(line), Some(column)) => format!("line {line}, column {column}"),
-        (Some(line), None) => format!("line {line}"),
-        _ => "script".into(),
+fn place(position: Position) -> Option<String> {
+    match (position.line()?, position.position()) {
+        (line, Some(column)) => Some(format!("line {line}, column {column}")),
+        (line, None) => Some(format!("line {line}")),
     }
-}
-
-/// The stack of a call within a call is used up.
-pub(super) fn no_room(limits: &Limits<'_>) -> Error {
-    stopped(Stop::Depth, limits, Vec::new())
 }
 
 /// What a script may read of an error that it caught.

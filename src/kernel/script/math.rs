@@ -67,12 +67,15 @@ pub(super) fn register(engine: &mut Engine) {
     }
     engine.register_fn("round", round_to);
     engine.register_fn("round", |x: i64, _digits: i64| x);
-    engine.register_fn("is_nan", |x: i64| x != x);
-    engine.register_fn("is_finite", |x: i64| x == x);
+    engine.register_fn("is_nan", |_: i64| false);
+    engine.register_fn("is_finite", |_: i64| true);
     engine.register_fn("clamp", clamp);
-    engine.register_fn("clamp", |x: i64, low: i64, high: i64| match low <= high {
-        true => Ok(x.clamp(low, high)),
-        false => Err(crossed()),
+    engine.register_fn("clamp", |x: i64, low: i64, high: i64| {
+        if low <= high {
+            Ok(x.clamp(low, high))
+        } else {
+            crossed()
+        }
     });
 }
 
@@ -89,7 +92,7 @@ fn clamp(x: Dynamic, low: Dynamic, high: Dynamic) -> Answer<f64> {
     if low <= high {
         Ok(x.clamp(low, high))
     } else {
-        Err(crossed())
+        crossed()
     }
 }
 
@@ -103,9 +106,9 @@ fn number(value: &Dynamic) -> Answer<f64> {
         })
 }
 
-fn crossed() -> Box<EvalAltResult> {
+fn crossed<T>() -> Answer<T> {
     let detail = "`clamp(x, low, high)` needs a low that is not above its high";
-    raise(Error::new(Kind::Invalid, "script_failed", detail))
+    Err(raise(Error::new(Kind::Invalid, "script_failed", detail)))
 }
 
 #[expect(

@@ -42,19 +42,22 @@ mod meter;
 mod natives;
 mod program;
 mod stack;
+mod text;
 mod vars;
 mod watch;
 
 #[cfg(test)]
 mod engine_tests;
 #[cfg(test)]
+mod hostile_scripts;
+#[cfg(test)]
 mod hostile_tests;
 
 pub use call::Call;
 pub use context::ScriptContext;
 pub use engine::{Builder, ScriptEngine};
-pub use error::raise;
-pub use fence::Fence;
+pub use error::{raise, raise_at};
+pub use fence::{Fence, ScriptConfig};
 pub use json::{from_dynamic, to_dynamic};
 pub use meter::MeteredAllocator;
 pub use program::{Function, Program};

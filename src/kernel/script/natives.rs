@@ -1,28 +1,24 @@
 //! Functions of Rhai that are replaced, because one call of them can take more than a fence
-//! allows before anyone looks, or can go deeper than the stack.
-//!
-//! Turning a value into text needs most care: Rhai answers *any* error there by printing the whole
-//! value, and a value may name one large string ten thousand times. So these never return an
-//! error: at a limit the call ends ([`halt`]).
+//! allows before anyone looks, or can go deeper than the stack. Those that make text of a value
+//! are in `text`.
 
 use rhai::{
-    Array, Dynamic, Engine, EvalAltResult, FnPtr, FuncRegistration, ImmutableString, Map,
+    Array, Dynamic, Engine, EvalAltResult, FuncRegistration, ImmutableString, Map,
     NativeCallContext, Position,
 };
 
 use super::error::raise;
-use super::json::{self, DEPTH};
+use super::json::DEPTH;
 use super::watch::{Stop, halt};
 use crate::kernel::error::{Error, Kind};
 
 type Answer<T> = Result<T, Box<EvalAltResult>>;
 
 pub(super) fn register(engine: &mut Engine) {
-    texts(engine);
     equality(engine);
     splitting(engine);
     replacing(engine);
-    engine.register_fn("parse_json", parse_json);
+    padding(engine);
     engine.register_fn("sleep", |_seconds: i64| no_sleep());
     engine.register_fn("sleep", |_seconds: f64| no_sleep());
 }
@@ -32,136 +28,8 @@ fn no_sleep() -> Answer<()> {
     Err(raise(Error::new(Kind::Invalid, "script_failed", detail)))
 }
 
-fn too_large(what: &str) -> Box<EvalAltResult> {
-    EvalAltResult::ErrorDataTooLarge(what.to_owned(), Position::NONE).into()
-}
-
-// Values as text.
-
-fn texts(engine: &mut Engine) {
-    for name in ["to_string", "to_debug"] {
-        let pure = || FuncRegistration::new(name).with_purity(true);
-        pure().register_into_engine(
-            engine,
-            |context: NativeCallContext<'_>, items: &mut Array| {
-                text(&context, |writer| writer.items(items, DEPTH))
-            },
-        );
-        pure().register_into_engine(
-            engine,
-            |context: NativeCallContext<'_>, fields: &mut Map| {
-                text(&context, |writer| writer.fields(fields, DEPTH))
-            },
-        );
-        pure().register_into_engine(engine, |pointer: &mut FnPtr| {
-            format!("Fn({})", pointer.fn_name())
-        });
-    }
-    let pure = || FuncRegistration::new("to_json").with_purity(true);
-    pure().register_into_engine(engine, |fields: &mut Dynamic| to_json(fields));
-    pure().register_into_engine(engine, |fields: &mut Map| {
-        to_json(&Dynamic::from_map(fields.clone()))
-    });
-}
-
-fn to_json(value: &Dynamic) -> Answer<String> {
-    json::from_dynamic(value)
-        .map(|json| json.to_string())
-        .map_err(raise)
-}
-
-fn parse_json(text: &str) -> Answer<Dynamic> {
-    serde_json::from_str(text).map_err(|error| {
-        raise(Error::new(
-            Kind::Invalid,
-            "script_failed",
-            format!("not JSON: {error}"),
-        ))
-    })
-}
-
-struct Writer<'a> {
-    context: &'a NativeCallContext<'a>,
-    text: String,
-    most: usize,
-}
-
-fn text(context: &NativeCallContext<'_>, write: impl FnOnce(&mut Writer<'_>)) -> String {
-    let most = context.engine().max_string_size();
-    let mut writer = Writer {
-        context,
-        text: String::new(),
-        most,
-    };
-    write(&mut writer);
-    writer.text
-}
-
-impl Writer<'_> {
-    fn push(&mut self, text: &str) {
-        if self.text.len().saturating_add(text.len()) > self.most {
-            halt(Stop::Size);
-        }
-        self.text.push_str(text);
-    }
-
-    fn items(&mut self, items: &[Dynamic], depth: usize) {
-        let inside = depth.checked_sub(1).unwrap_or_else(|| halt(Stop::Depth));
-        self.push("[");
-        for (index, item) in items.iter().enumerate() {
-            if index > 0 {
-                self.push(", ");
-            }
-            self.value(item, inside);
-        }
-        self.push("]");
-    }
-
-    fn fields(&mut self, fields: &Map, depth: usize) {
-        let inside = depth.checked_sub(1).unwrap_or_else(|| halt(Stop::Depth));
-        self.push("#{");
-        for (index, (name, field)) in fields.iter().enumerate() {
-            if index > 0 {
-                self.push(", ");
-            }
-            self.quoted(name);
-            self.push(": ");
-            self.value(field, inside);
-        }
-        self.push("}");
-    }
-
-    fn quoted(&mut self, text: &str) {
-        if text.len() > self.most {
-            halt(Stop::Size);
-        }
-        self.push(&format!("{text:?}"));
-    }
-
-    fn value(&mut self, value: &Dynamic, depth: usize) {
-        if let Ok(items) = value.as_array_ref() {
-            return self.items(&items, depth);
-        }
-        if let Ok(fields) = value.as_map_ref() {
-            return self.fields(&fields, depth);
-        }
-        if let Ok(text) = value.as_immutable_string_ref() {
-            return self.quoted(&text);
-        }
-        if value.is_unit() {
-            return self.push("()");
-        }
-        if value.is_int() || value.is_float() || value.is_bool() {
-            return self.push(&value.to_string());
-        }
-        let said = self
-            .context
-            .call_native_fn_raw("to_debug", true, &mut [&mut value.clone()]);
-        match said.ok().and_then(|said| said.into_immutable_string().ok()) {
-            Some(said) => self.push(&said),
-            None => self.push(value.type_name()),
-        }
-    }
+fn too_large<T>(what: &str) -> Answer<T> {
+    Err(EvalAltResult::ErrorDataTooLarge(what.to_owned(), Position::NONE).into())
 }
 
 // Equality, which Rhai does by a call through the whole engine for each level.
@@ -314,11 +182,52 @@ fn collect<T: Into<Dynamic>>(
     let mut array = Array::new();
     for item in items {
         if array.len() >= most {
-            return Err(too_large("Size of array/BLOB"));
+            return too_large("Size of array/BLOB");
         }
         array.push(item.into());
     }
     Ok(array)
+}
+
+// Padding: Rhai counts all letters again for each that it adds.
+
+fn padding(engine: &mut Engine) {
+    type Context<'a> = NativeCallContext<'a>;
+    type Text = ImmutableString;
+    engine.register_fn(
+        "pad",
+        |c: Context<'_>, text: &mut Text, letters: i64, with: char| {
+            pad(&c, text, letters, with.encode_utf8(&mut [0; 4]))
+        },
+    );
+    engine.register_fn(
+        "pad",
+        |c: Context<'_>, text: &mut Text, letters: i64, with: Text| pad(&c, text, letters, &with),
+    );
+}
+
+/// Adds `with`, whole or in part, until `text` has so many letters.
+fn pad(
+    context: &NativeCallContext<'_>,
+    text: &mut ImmutableString,
+    letters: i64,
+    with: &str,
+) -> Answer<()> {
+    let wanted = usize::try_from(letters).unwrap_or(0);
+    let most = context.engine().max_string_size();
+    if wanted > most {
+        return too_large("Length of string");
+    }
+    let missing = wanted.saturating_sub(text.chars().count());
+    let mut padded = text.to_string();
+    for letter in with.chars().cycle().take(missing) {
+        padded.push(letter);
+        if padded.len() > most {
+            return too_large("Length of string");
+        }
+    }
+    *text = padded.into();
+    Ok(())
 }
 
 // Replacing: each letter of a megabyte by a megabyte.
@@ -364,7 +273,7 @@ fn replace(
     let found = text.matches(old).count();
     let grown = found.saturating_mul(new.len().saturating_sub(old.len()));
     if text.len().saturating_add(grown) > context.engine().max_string_size() {
-        return Err(too_large("Length of string"));
+        return too_large("Length of string");
     }
     *text = text.replace(old, new).into();
     Ok(())

@@ -31,34 +31,41 @@ pub fn mark_big_stack() {
     mark(BIG_STACK);
 }
 
-/// Runs `f` here if this thread was marked, else on a thread of its own with a big stack.
+/// Runs `f` here if this thread was marked and has most of its stack left, else on a thread of its
+/// own with a big stack.
 pub fn on_big_stack<T: Send>(f: impl FnOnce() -> T + Send) -> Result<T> {
-    on_stack(BIG_STACK, f)
+    on_stack(BIG_STACK / 4 * 3, f)
 }
 
-/// Runs `f` where at least `need` bytes of stack are.
+/// Runs `f` where at least `need` bytes of stack are free.
 pub(super) fn on_stack<T: Send>(need: usize, f: impl FnOnce() -> T + Send) -> Result<T> {
-    if STACK.get().size >= need && has_room() {
+    if has_room(need) {
         return Ok(f());
     }
+    // A little more than what is needed, for the thread itself.
+    let size = need.saturating_add(64 << 10).max(BIG_STACK);
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new()
             .name("drip-script".into())
-            .stack_size(need)
+            .stack_size(size)
             .spawn_scoped(scope, || {
-                mark(need);
+                mark(size);
                 f()
             })
-            .map_err(|source| no_thread(need, source))?;
+            .map_err(|source| no_thread(size, source))?;
         // A panic of ours goes on where it would have gone without the thread.
         Ok(thread.join().unwrap_or_else(|panic| resume_unwind(panic)))
     })
 }
 
-/// Whether more than half of a marked stack is still free.
-pub(super) fn has_room() -> bool {
-    let stack = STACK.get();
-    here().abs_diff(stack.base) < stack.size / 2
+/// Whether this thread was marked and has so many bytes of stack left.
+pub(super) fn has_room(need: usize) -> bool {
+    STACK.get().size.saturating_sub(used()) >= need
+}
+
+/// How far the stack has grown since it was marked.
+pub(super) fn used() -> usize {
+    here().abs_diff(STACK.get().base)
 }
 
 fn mark(size: usize) {
@@ -72,13 +79,13 @@ fn here() -> usize {
     std::ptr::from_ref(&mark).addr()
 }
 
-fn no_thread(need: usize, source: std::io::Error) -> Error {
+fn no_thread(size: usize, source: std::io::Error) -> Error {
     Error::new(
         Kind::Unavailable,
         "script_no_thread",
         format!(
             "no thread with a stack of {} MiB can be started for the script",
-            need >> 20
+            size >> 20
         ),
     )
     .caused_by(source)

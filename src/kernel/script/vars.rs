@@ -10,7 +10,7 @@
 use rhai::{Dynamic, Engine, EvalAltResult, EvalContext, FnPtr, Position};
 
 use super::json;
-use super::watch::{Before, Stop, before_variable};
+use super::watch::{Before, Stop, before_variable, look_soon};
 
 type Answer<T> = Result<T, Box<EvalAltResult>>;
 
@@ -33,13 +33,13 @@ fn before(
     match before_variable() {
         Before::Nothing => Ok(None),
         Before::Unshare => unshare(name, context),
-        Before::End(stop) => Err(ended(stop)),
+        Before::End(stop) => ended(stop),
         Before::Measure => measure(&context).map(|()| None),
     }
 }
 
-fn ended(stop: Stop) -> Box<EvalAltResult> {
-    EvalAltResult::ErrorTerminated(Dynamic::from(stop), Position::NONE).into()
+fn ended<T>(stop: Stop) -> Answer<T> {
+    Err(EvalAltResult::ErrorTerminated(Dynamic::from(stop), Position::NONE).into())
 }
 
 /// Measures every variable in sight, and `this`.
@@ -52,6 +52,10 @@ fn measure(context: &EvalContext<'_, '_, '_, '_, '_, '_>) -> Answer<()> {
     Ok(())
 }
 
+/// Tells a copy that a closure was given from a constant that was just captured. A script cannot
+/// put it there: tags of what is read-only cannot be set.
+const COPIED: i16 = 0x5EED;
+
 /// A variable that was just captured becomes an ordinary one again, and the closure gets a copy
 /// that cannot be changed. A copy that a closure already has is left as it is.
 fn unshare(
@@ -61,21 +65,33 @@ fn unshare(
     let Some(value) = context.scope().get(name) else {
         return Ok(None);
     };
-    if !value.is_shared() || value.is_read_only() {
+    if !value.is_shared() {
         return Ok(None);
     }
-    let Some(variable) = context.scope_mut().get_mut(name) else {
+    look_soon();
+    if i64::from(value.tag()) == i64::from(COPIED) {
         return Ok(None);
+    }
+    // A constant stays shared: it cannot come to hold the closure that holds it.
+    let constant = value.is_read_only().then(|| value.clone());
+    let copy = match (constant, context.scope_mut().get_mut(name)) {
+        (Some(constant), _) => constant,
+        (None, Some(variable)) => {
+            *variable = variable.take().flatten();
+            variable.clone().into_read_only().into_shared()
+        }
+        (None, None) => return Ok(None),
     };
-    *variable = variable.take().flatten();
-    if !capturable(variable, json::DEPTH) {
+    if !capturable(&copy, json::DEPTH) {
         let detail = format!(
             "`{name}` cannot be captured by a closure: it holds a closure that captures something \
              itself, or is nested too deeply"
         );
         return Err(EvalAltResult::ErrorRuntime(detail.into(), Position::NONE).into());
     }
-    Ok(Some(variable.clone().into_read_only().into_shared()))
+    let mut copy = copy;
+    copy.set_tag(COPIED.into());
+    Ok(Some(copy))
 }
 
 fn capturable(value: &Dynamic, depth: usize) -> bool {

@@ -80,6 +80,7 @@ thread_local! {
 struct Watch {
     nested: Cell<u32>,
     left: Cell<u64>,
+    base: Cell<i64>,
     ceiling: Cell<i64>,
     look_at: Cell<i64>,
     deadline: Cell<Option<Instant>>,
@@ -105,6 +106,7 @@ impl Watch {
         Self {
             nested: Cell::new(0),
             left: Cell::new(0),
+            base: Cell::new(0),
             ceiling: Cell::new(i64::MAX),
             look_at: Cell::new(i64::MAX),
             deadline: Cell::new(None),
@@ -197,9 +199,8 @@ pub(super) fn before_variable() -> Before {
         }
         let live = meter::live();
         if live > watch.look_at.get() {
-            watch
-                .look_at
-                .set(live.saturating_add(LOOK.max(watch.room(live) / 8)));
+            let grown = live.saturating_sub(watch.base.get());
+            watch.look_at.set(live.saturating_add(LOOK.max(grown / 8)));
             return Before::Measure;
         }
         if watch.captures.get() {
@@ -210,16 +211,19 @@ pub(super) fn before_variable() -> Before {
     })
 }
 
-impl Watch {
-    /// What a call may still grow by.
-    fn room(&self, live: i64) -> i64 {
-        self.ceiling.get().saturating_sub(live).max(0)
-    }
+/// Why the running call is to end, if it is.
+pub(super) fn due() -> Option<Stop> {
+    WATCH.with(|watch| watch.due.get())
 }
 
 /// Whether a call is running on this thread.
 pub(super) fn running() -> bool {
     WATCH.with(|watch| watch.nested.get() > 0)
+}
+
+/// Looks at the clock at the next operation: the one before may have taken long.
+pub(super) fn look_soon() {
+    WATCH.with(|watch| watch.ticks.set(0));
 }
 
 /// Ends the call here. Nothing between here and [`guarded`] can stop it.
@@ -235,7 +239,7 @@ pub(super) fn halt(stop: Stop) -> ! {
 /// Runs `f` under `budget`. Within a call that is running already, the tighter of both holds, and
 /// what is used counts for both.
 pub(super) fn guarded<T>(budget: Budget, f: impl FnOnce() -> T) -> Result<T, Ended> {
-    let entered = Entered::new(budget).ok_or(Ended::Stopped(Stop::Depth))?;
+    let entered = Entered::new(budget).map_err(Ended::Stopped)?;
     let outcome = catch_unwind(AssertUnwindSafe(f));
     drop(entered);
     outcome.map_err(|panic| match panic.downcast::<Halt>() {
@@ -248,19 +252,23 @@ pub(super) fn guarded<T>(budget: Budget, f: impl FnOnce() -> T) -> Result<T, End
 struct Entered {
     left: u64,
     granted: u64,
+    base: i64,
     ceiling: i64,
     look_at: i64,
     deadline: Option<Instant>,
     captures: bool,
-    due: Option<Stop>,
 }
 
 impl Entered {
-    fn new(budget: Budget) -> Option<Self> {
+    fn new(budget: Budget) -> Result<Self, Stop> {
         let entered = WATCH.with(|watch| {
             let nested = watch.nested.get();
             if nested >= NESTED {
-                return None;
+                return Err(Stop::Depth);
+            }
+            // A call that is to end starts no other: each would put its end off.
+            if let Some(stop) = watch.due.get() {
+                return Err(stop);
             }
             let outermost = nested == 0;
             let live = meter::live();
@@ -273,11 +281,11 @@ impl Entered {
             let before = Self {
                 left,
                 granted,
+                base: watch.base.get(),
                 ceiling: watch.ceiling.get(),
                 look_at: watch.look_at.get(),
                 deadline: watch.deadline.get(),
                 captures: watch.captures.get(),
-                due: watch.due.get(),
             };
             let memory = i64::try_from(budget.memory).unwrap_or(i64::MAX);
             let ceiling = live.saturating_add(memory);
@@ -288,14 +296,14 @@ impl Entered {
             } else {
                 ceiling.min(before.ceiling)
             });
+            watch.base.set(live);
             watch.look_at.set(live.saturating_add(LOOK));
             watch.deadline.set(sooner(
                 before.deadline,
                 Instant::now().checked_add(budget.time),
             ));
             watch.captures.set(budget.captures);
-            watch.due.set(None);
-            Some(before)
+            Ok(before)
         })?;
         FRAMES.with_borrow_mut(|frames| {
             frames.push(Frame {
@@ -305,7 +313,7 @@ impl Entered {
                 printable: budget.printed,
             });
         });
-        Some(entered)
+        Ok(entered)
     }
 }
 
@@ -315,15 +323,66 @@ impl Drop for Entered {
             let used = self.granted.saturating_sub(watch.left.get());
             watch.nested.set(watch.nested.get().saturating_sub(1));
             watch.left.set(self.left.saturating_sub(used));
+            watch.base.set(self.base);
             watch.ceiling.set(self.ceiling);
             watch.look_at.set(self.look_at);
             watch.deadline.set(self.deadline);
             watch.captures.set(self.captures);
-            watch.due.set(self.due);
+            watch.due.set(None);
         });
         // Dropped outside the borrow: a tag may hold anything.
         let frame = FRAMES.with_borrow_mut(Vec::pop);
         drop(frame);
+    }
+}
+
+/// The watch of one thread on its way to another, and back. Memory is counted per thread, so what
+/// is left of it travels, not where it ends.
+pub(super) struct Carried {
+    nested: u32,
+    left: u64,
+    grown: i64,
+    room: i64,
+    deadline: Option<Instant>,
+    captures: bool,
+    due: Option<Stop>,
+    grace: u8,
+    frames: Vec<Frame>,
+}
+
+impl Carried {
+    /// Takes the watch off this thread.
+    pub(super) fn take() -> Self {
+        let live = meter::live();
+        let frames = FRAMES.with_borrow_mut(std::mem::take);
+        WATCH.with(|watch| Self {
+            nested: watch.nested.replace(0),
+            left: watch.left.replace(0),
+            grown: live.saturating_sub(watch.base.get()),
+            room: watch.ceiling.get().saturating_sub(live),
+            deadline: watch.deadline.take(),
+            captures: watch.captures.replace(false),
+            due: watch.due.take(),
+            grace: watch.grace.get(),
+            frames,
+        })
+    }
+
+    /// Puts it onto this one.
+    pub(super) fn put(self) {
+        let live = meter::live();
+        WATCH.with(|watch| {
+            watch.nested.set(self.nested);
+            watch.left.set(self.left);
+            watch.base.set(live.saturating_sub(self.grown));
+            watch.ceiling.set(live.saturating_add(self.room));
+            watch.look_at.set(live.saturating_add(LOOK));
+            watch.deadline.set(self.deadline);
+            watch.captures.set(self.captures);
+            watch.due.set(self.due);
+            watch.grace.set(self.grace);
+        });
+        FRAMES.set(self.frames);
     }
 }
 

@@ -1,0 +1,225 @@
+//! `dripctl cask …`: packages on this machine, objects and packages of a daemon.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+use super::client::CaskClient;
+use crate::kernel::Result;
+use crate::kernel::cli::Output;
+use crate::kernel::client::Client;
+
+mod local;
+mod remote;
+mod transfer;
+
+/// Artifacts and packages.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Make a workspace here: `.cask` with objects, scripts, configs and logs.
+    CreateWorkspace {
+        /// The folder; this one unless told otherwise.
+        #[arg(default_value = ".")]
+        folder: PathBuf,
+    },
+    /// Copy files and folders into the workspace; folders keep their structure.
+    Add(AddArgs),
+    /// Pack the workspace into NAME-VERSION.caskpkg in this folder.
+    GeneratePackage(PackageArgs),
+    /// Show what a package file holds.
+    Inspect {
+        /// The `.caskpkg` file.
+        file: PathBuf,
+    },
+    /// Check a package file against its own RECORD.
+    Verify {
+        /// The `.caskpkg` file.
+        file: PathBuf,
+    },
+    /// Unpack a package into a folder.
+    InstallPackage(InstallArgs),
+    /// Send a package file to the daemon.
+    Push {
+        /// The `.caskpkg` file.
+        file: PathBuf,
+        /// Its name, where the package does not say it.
+        #[arg(long)]
+        name: Option<String>,
+        /// Its version, where the package does not say it.
+        #[arg(long)]
+        version: Option<String>,
+    },
+    /// Fetch a package from the daemon into NAME-VERSION.caskpkg.
+    Pull {
+        /// NAME or NAME@VERSION; the highest version unless one is given.
+        package: String,
+        /// Where to write it.
+        #[arg(long)]
+        to: Option<PathBuf>,
+    },
+    /// List the buckets, the objects of one, or packages.
+    Ls {
+        /// BUCKET or BUCKET/PREFIX; the buckets when nothing is given.
+        place: Option<String>,
+        /// Packages, with this in their name or summary.
+        #[arg(long, num_args = 0..=1, default_missing_value = "", conflicts_with = "place")]
+        packages: Option<String>,
+    },
+    /// Put a file into a bucket.
+    Put {
+        /// BUCKET/KEY.
+        place: String,
+        /// The file; `-` for standard input.
+        file: String,
+        /// Its media type.
+        #[arg(long, default_value = "application/octet-stream")]
+        content_type: String,
+    },
+    /// Fetch an object.
+    Get {
+        /// BUCKET/KEY.
+        place: String,
+        /// Where to write it; the last part of its key in this folder unless told otherwise.
+        #[arg(long)]
+        to: Option<PathBuf>,
+    },
+    /// Delete an object, or with --package NAME@VERSION a version of a package.
+    Rm {
+        /// BUCKET/KEY.
+        #[arg(required_unless_present = "package")]
+        place: Option<String>,
+        /// NAME@VERSION.
+        #[arg(long, conflicts_with = "place")]
+        package: Option<String>,
+    },
+    /// Put a file into a bucket under its own name.
+    UploadFile {
+        /// The file.
+        file: PathBuf,
+        /// The bucket.
+        #[arg(long, default_value = "models")]
+        bucket: String,
+        /// The key; the file's name unless told otherwise.
+        #[arg(long)]
+        key: Option<String>,
+    },
+    /// Fetch an object of a bucket.
+    DownloadFile {
+        /// The key.
+        key: String,
+        /// The bucket.
+        #[arg(long, default_value = "models")]
+        bucket: String,
+        /// Where to write it; the last part of its key in this folder unless told otherwise.
+        #[arg(long)]
+        to: Option<PathBuf>,
+    },
+}
+
+/// What goes into the workspace.
+#[derive(Debug, Args)]
+#[group(id = "what", required = true, multiple = true)]
+pub struct AddArgs {
+    /// Models, tables: things that are used.
+    #[arg(long, num_args = 1.., group = "what")]
+    objects: Vec<PathBuf>,
+    /// What is run.
+    #[arg(long, num_args = 1.., group = "what")]
+    scripts: Vec<PathBuf>,
+    /// What sets it up.
+    #[arg(long, num_args = 1.., group = "what")]
+    configs: Vec<PathBuf>,
+    /// Move instead of copying.
+    #[arg(long = "move")]
+    take_away: bool,
+    /// The folder of the workspace.
+    #[arg(long, default_value = ".")]
+    workspace: PathBuf,
+}
+
+/// What a package says of itself.
+#[derive(Debug, Args)]
+pub struct PackageArgs {
+    /// Its name.
+    #[arg(long)]
+    name: String,
+    /// Its version.
+    #[arg(long)]
+    version: String,
+    /// One line of what it is.
+    #[arg(long, default_value = "")]
+    summary: String,
+    /// Who made it.
+    #[arg(long, default_value = "")]
+    author: String,
+    /// How to reach them.
+    #[arg(long, default_value = "")]
+    authoremail: String,
+    /// Where it lives.
+    #[arg(long, default_value = "")]
+    homepage: String,
+    /// Under which licence it may be used.
+    #[arg(long, default_value = "")]
+    license: String,
+    /// What it needs: NAME@VERSION, as often as needed.
+    #[arg(long)]
+    requires: Vec<String>,
+    /// The file that is run or read first, under `.cask/`.
+    #[arg(long)]
+    entry: Option<String>,
+    /// The folder of the workspace.
+    #[arg(long, default_value = ".")]
+    workspace: PathBuf,
+}
+
+/// What is installed where.
+#[derive(Debug, Args)]
+pub struct InstallArgs {
+    /// A `.caskpkg` file, or NAME[@VERSION] of the daemon.
+    package: String,
+    /// The folder, which must be empty or new.
+    #[arg(long)]
+    to: PathBuf,
+    /// Replace what the package brings where the folder is not empty; the rest stays.
+    #[arg(long)]
+    force: bool,
+    /// Run `.cask/scripts/install.sh` afterwards, in a clean environment.
+    #[arg(long)]
+    run_scripts: bool,
+}
+
+/// Runs a command.
+pub async fn run(command: Command, client: &Client, out: Output) -> Result<()> {
+    let cask = CaskClient::new(client);
+    match command {
+        Command::CreateWorkspace { folder } => local::create(&folder, out),
+        Command::Add(args) => local::add(&args, out),
+        Command::GeneratePackage(args) => local::generate(args, out),
+        Command::Inspect { file } => local::inspect(&file, out),
+        Command::Verify { file } => local::verify(&file, out),
+        Command::InstallPackage(args) => remote::install(&cask, args, out).await,
+        Command::Push {
+            file,
+            name,
+            version,
+        } => remote::push(&cask, &file, name, version, out).await,
+        Command::Pull { package, to } => remote::pull(&cask, &package, to, out).await,
+        Command::Ls { place, packages } => remote::list(&cask, place, packages, out).await,
+        Command::Put {
+            place,
+            file,
+            content_type,
+        } => remote::put(&cask, &place, &file, &content_type, out).await,
+        Command::Get { place, to } => {
+            let (bucket, key) = remote::split(&place)?;
+            remote::get(&cask, bucket, key, to, out).await
+        }
+        Command::Rm { place, package } => remote::remove(&cask, place, package, out).await,
+        Command::UploadFile { file, bucket, key } => {
+            remote::upload(&cask, &file, &bucket, key, out).await
+        }
+        Command::DownloadFile { key, bucket, to } => {
+            remote::get(&cask, &bucket, &key, to, out).await
+        }
+    }
+}

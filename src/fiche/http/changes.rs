@@ -1,0 +1,130 @@
+//! The change feed: page by page, and as it grows.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::sse::{Event, KeepAlive, Sse};
+use futures::{Stream, StreamExt as _, stream};
+use serde::Deserialize;
+use tokio::sync::watch;
+
+use crate::fiche::error;
+use crate::fiche::{Change, Fiche};
+use crate::kernel::Result;
+use crate::kernel::http::{List, PageParams, Params, off_thread, text_of};
+
+/// How many changes a stream reads at a time.
+const STEP: usize = 100;
+/// How often a silent stream shows that it lives.
+const HEARTBEAT: Duration = Duration::from_secs(15);
+
+#[derive(Debug, Deserialize)]
+pub(super) struct After {
+    after: Option<String>,
+    #[serde(flatten)]
+    page: PageParams,
+}
+
+impl After {
+    fn number(&self) -> Result<Option<u64>> {
+        let Some(text) = self.after.as_deref().filter(|text| !text.is_empty()) else {
+            return Ok(None);
+        };
+        text.parse().map(Some).map_err(|_bad| {
+            error::bad_parameter(
+                "bad_after",
+                "after",
+                format!("`{text}` is no number of a change"),
+            )
+        })
+    }
+}
+
+/// `GET /api/v1/changes`
+pub(super) async fn list(
+    State(fiche): State<Fiche>,
+    Params(params): Params<After>,
+) -> Result<Json<List<Change>>> {
+    let limit = params.page.limit()?;
+    let after = match params.page.after()? {
+        Some(text) => text.parse().unwrap_or(u64::MAX),
+        None => params.number()?.unwrap_or(0),
+    };
+    let found = off_thread(move || fiche.changes(after, limit + 1)).await?;
+    Ok(Json(List::page(found, limit, |change| {
+        change.number.to_string()
+    })))
+}
+
+/// `GET /api/v1/changes/stream`
+pub(super) async fn stream(
+    State(fiche): State<Fiche>,
+    Params(params): Params<After>,
+    headers: HeaderMap,
+) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>> {
+    let seen = text_of(&headers, "last-event-id").and_then(|text| text.trim().parse().ok());
+    let asked = match seen {
+        Some(number) => Some(number),
+        None => params.number()?,
+    };
+    // Listening begins before the feed is looked at: nothing falls between the two.
+    let news = fiche.watch();
+    let after = match asked {
+        Some(number) => number,
+        None => {
+            let fiche = fiche.clone();
+            off_thread(move || fiche.last_number()).await?
+        }
+    };
+    let follow = Follow { fiche, after, news };
+    let events = stream::unfold(follow, |mut follow| async move {
+        let changes = follow.next().await?;
+        Some((
+            stream::iter(changes.into_iter().map(|change| Ok(event(&change)))),
+            follow,
+        ))
+    });
+    let keep_alive = KeepAlive::new().interval(HEARTBEAT);
+    Ok(Sse::new(events.flatten()).keep_alive(keep_alive))
+}
+
+fn event(change: &Change) -> Event {
+    let data = serde_json::to_string(change).unwrap_or_default();
+    Event::default()
+        .id(change.number.to_string())
+        .event(&change.event)
+        .data(data)
+}
+
+struct Follow {
+    fiche: Fiche,
+    after: u64,
+    news: watch::Receiver<Option<u64>>,
+}
+
+impl Follow {
+    /// The next changes, as soon as there are any; none when it is over.
+    async fn next(&mut self) -> Option<Vec<Change>> {
+        loop {
+            if self.news.borrow_and_update().is_none() {
+                return None;
+            }
+            let (fiche, after) = (self.fiche.clone(), self.after);
+            match off_thread(move || fiche.changes(after, STEP)).await {
+                Ok(changes) if changes.is_empty() => self.news.changed().await.ok()?,
+                Ok(changes) => {
+                    self.after = changes.last().map_or(self.after, |change| change.number);
+                    return Some(changes);
+                }
+                Err(failed) => {
+                    // The client comes back with the last number that it saw.
+                    tracing::warn!(error = %failed, "a stream of changes ended");
+                    return None;
+                }
+            }
+        }
+    }
+}

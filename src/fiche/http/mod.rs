@@ -1,0 +1,166 @@
+//! The calls for cards.
+
+mod bundle;
+mod cards;
+mod changes;
+mod find;
+mod shapes;
+
+use super::Fiche;
+use crate::kernel::access::Needs;
+use crate::kernel::http::{List, Routes, delete, get, post, put};
+use shapes::{
+    BatchShape, CardShape, ChangeShape, DiffShape, FoundShape, ImportedShape, LineageShape,
+    RevisionShape, StageBody,
+};
+
+const READ: Needs = Needs::Read("fiche");
+const WRITE: Needs = Needs::Write("fiche");
+
+/// The table of fiche.
+pub fn routes(fiche: Fiche) -> Routes {
+    let table = Routes::new("fiche");
+    changes(many(history(one(table)))).with_state(fiche)
+}
+
+fn one(table: Routes<Fiche>) -> Routes<Fiche> {
+    const CARD: &str = "/api/v1/cards/{kind}/{name}/{version}";
+    table
+        .add(
+            put(CARD, WRITE, cards::save)
+                .says("Save a card: a new revision when the content differs, none when it does not")
+                .takes::<CardShape>()
+                .answers::<CardShape>(200)
+                .answers::<CardShape>(201),
+        )
+        .add(
+            get(CARD, READ, cards::read)
+                .says("Read a card; `latest` is the highest version by semver, else the newest")
+                .query("revision", "an earlier revision, also of a deleted card")
+                .answers::<CardShape>(200),
+        )
+        .add(
+            delete(CARD, WRITE, cards::remove)
+                .says("Delete a card; its history stays readable")
+                .answers::<()>(204),
+        )
+        .add(
+            post(
+                "/api/v1/cards/{kind}/{name}/{version}/stage",
+                WRITE,
+                cards::stage,
+            )
+            .says("Move a card to another stage")
+            .takes::<StageBody>()
+            .answers::<CardShape>(200),
+        )
+}
+
+fn history(table: Routes<Fiche>) -> Routes<Fiche> {
+    table
+        .add(
+            get(
+                "/api/v1/cards/{kind}/{name}/{version}/history",
+                READ,
+                cards::history,
+            )
+            .says("Every revision of a card, oldest first")
+            .paged()
+            .answers::<List<RevisionShape>>(200),
+        )
+        .add(
+            get(
+                "/api/v1/cards/{kind}/{name}/{version}/diff",
+                READ,
+                cards::diff,
+            )
+            .says("What changed between two revisions, field by field")
+            .query(
+                "from",
+                "the earlier revision; the one before `to` unless told",
+            )
+            .query("to", "the later revision; the newest unless told")
+            .answers::<DiffShape>(200),
+        )
+        .add(
+            get(
+                "/api/v1/cards/{kind}/{name}/{version}/lineage",
+                READ,
+                cards::lineage,
+            )
+            .says("What a card is made from, and what is made from it")
+            .query("direction", "up, down or both; both unless told")
+            .query("depth", "at most so many steps")
+            .answers::<LineageShape>(200),
+        )
+}
+
+fn many(table: Routes<Fiche>) -> Routes<Fiche> {
+    const STAGE: &str = "only cards in this stage";
+    const LABEL: &str = "only cards with this label, as key:value; more than once for several";
+    table
+        .add(
+            get("/api/v1/cards/{kind}", READ, find::list)
+                .says("List the cards of a kind")
+                .query("name", "only cards of this name")
+                .query("stage", STAGE)
+                .query("label", LABEL)
+                .paged()
+                .answers::<List<CardShape>>(200),
+        )
+        .add(
+            get("/api/v1/cards", READ, find::search)
+                .says("Search cards by words, in Chinese and English")
+                .query(
+                    "q",
+                    "words, \"a phrase\", field:word, word*, AND, OR, NOT, ( )",
+                )
+                .query("kind", "only cards of this kind")
+                .query("stage", STAGE)
+                .query("label", LABEL)
+                .query("sort", "relevance, name, -name, updated or -updated")
+                .paged()
+                .answers::<FoundShape>(200),
+        )
+        .add(
+            post("/api/v1/cards:batch", WRITE, bundle::batch)
+                .says("Save many cards, all or none")
+                .takes::<Vec<CardShape>>()
+                .answers::<BatchShape>(200),
+        )
+        .add(
+            get("/api/v1/cards:export", READ, bundle::export)
+                .says("All cards as NDJSON, one a line")
+                .query("kind", "only cards of this kind")
+                .query("name", "only cards of this name")
+                .query("stage", STAGE)
+                .query("label", LABEL)
+                .answers_bytes(200, bundle::NDJSON),
+        )
+        .add(
+            post("/api/v1/cards:import", WRITE, bundle::import)
+                .says("Take in cards as NDJSON, with their stages; bad lines are told")
+                .takes_bytes(bundle::NDJSON)
+                .answers::<ImportedShape>(200),
+        )
+}
+
+fn changes(table: Routes<Fiche>) -> Routes<Fiche> {
+    table
+        .add(
+            get("/api/v1/changes", READ, changes::list)
+                .says("What changed, in order, numbered without gaps")
+                .query("after", "only changes after this number")
+                .paged()
+                .answers::<List<ChangeShape>>(200),
+        )
+        .add(
+            get("/api/v1/changes/stream", READ, changes::stream)
+                .says("What changes, as server-sent events; `Last-Event-ID` goes on from there")
+                .query(
+                    "after",
+                    "begin after this number; with what comes next unless told",
+                )
+                .answers_bytes(200, "text/event-stream"),
+        )
+}

@@ -1,0 +1,262 @@
+//! Writing: one call becomes one change set, in which the cards, their references, the events, the
+//! audit and the memory of the retry key stand or fall together.
+
+use std::collections::HashMap;
+
+use serde_json::{Value, json};
+
+use super::draft::CardDraft;
+use super::error;
+use super::format::{CardV1, card_row, read_card, reference_rows, revision_row};
+use super::model::{Card, CardKey, Conditions, Outcome, Saved, Stage};
+use crate::kernel::access::Caller;
+use crate::kernel::feed::{self, Audit, Event};
+use crate::kernel::format::encode;
+use crate::kernel::records::{ChangeSet, Expect, Records};
+use crate::kernel::{Result, Time};
+
+/// A revision was saved.
+pub const CARD_SAVED: &str = "card.saved";
+/// A card was deleted.
+pub const CARD_DELETED: &str = "card.deleted";
+/// A card was moved to another stage.
+pub const CARD_STAGED: &str = "card.staged";
+
+/// What one call changes, as it comes together. Later parts see what earlier ones changed.
+pub(super) struct Plan<'a> {
+    records: &'a dyn Records,
+    caller: &'a Caller,
+    now: Time,
+    heads: HashMap<CardKey, Option<Head>>,
+    set: ChangeSet,
+    events: Vec<Event>,
+}
+
+#[derive(Clone)]
+struct Head {
+    /// What the row's own revision will be when the next change of it is applied.
+    row_revision: u64,
+    row: CardV1,
+}
+
+impl<'a> Plan<'a> {
+    pub(super) fn new(records: &'a dyn Records, caller: &'a Caller, now: Time) -> Self {
+        Self {
+            records,
+            caller,
+            now,
+            heads: HashMap::new(),
+            set: ChangeSet::new(),
+            events: Vec::new(),
+        }
+    }
+
+    /// What is to be written, and the events that tell of it.
+    pub(super) fn finish(self) -> (ChangeSet, Vec<Event>) {
+        (self.set, self.events)
+    }
+
+    /// Saves a card. Its stage stays as it is; only an import may bring one along.
+    pub(super) fn save(
+        &mut self,
+        draft: &CardDraft,
+        conditions: Conditions,
+        brings_stage: bool,
+    ) -> Result<Saved> {
+        let head = self.head(&draft.key)?;
+        let alive = head.as_ref().filter(|head| head.row.is_alive());
+        check(&draft.key, conditions, alive.map(|head| head.row.revision))?;
+        let old = alive.map(|head| head.row.read()).transpose()?;
+        let has = old.as_ref().map_or(Stage::default(), |old| old.card.stage);
+        let stage = match draft.stage {
+            Some(wanted) if wanted != has && !brings_stage => {
+                return Err(error::stage_is_moved_apart(&draft.key, has, wanted));
+            }
+            wanted => wanted.unwrap_or(has),
+        };
+        let fields_json = Value::Object(draft.fields.clone()).to_string();
+        if let (Some(old), Some(head)) = (&old, alive) {
+            // Equal text is equal content even where a number does not survive being read again.
+            let same = head.row.fields_json == fields_json || !draft.differs(&old.card);
+            if same && stage == has {
+                return Ok(Saved {
+                    card: old.card.clone(),
+                    outcome: Outcome::Unchanged,
+                });
+            }
+        }
+        let outcome = if old.is_some() {
+            Outcome::Updated
+        } else {
+            Outcome::Created
+        };
+        let row = CardV1 {
+            kind: draft.key.kind.as_str().to_owned(),
+            name: draft.key.name.to_string(),
+            version: draft.key.version.to_string(),
+            stage: stage.as_str().to_owned(),
+            fields_json,
+            revision: head.as_ref().map_or(0, |head| head.row.revision) + 1,
+            created_at: head.as_ref().map_or(self.now, |head| head.row.created_at),
+            updated_at: self.now,
+            saved_by: self.caller.name.clone(),
+            event: CARD_SAVED.to_owned(),
+            comment: String::new(),
+            from_stage: (old.is_some() && stage != has).then(|| has.as_str().to_owned()),
+            deleted: None,
+        };
+        let card = self.replace(&draft.key, head, row, CARD_SAVED)?;
+        Ok(Saved { card, outcome })
+    }
+
+    /// Deletes a card. Its history stays.
+    pub(super) fn delete(&mut self, key: &CardKey, conditions: Conditions) -> Result<Card> {
+        let head = self.alive(key)?;
+        check(key, conditions, Some(head.row.revision))?;
+        let mut row = head.row.clone();
+        row.deleted = Some((self.now, self.caller.name.clone()));
+        let card = row.read()?.card;
+        for (reference, _) in reference_rows(key, &card.fields)? {
+            self.change(|set| set.delete(reference, Expect::Any));
+        }
+        self.put_head(key, Some(head.row_revision), row)?;
+        self.tell(key, card.revision, CARD_DELETED)?;
+        Ok(card)
+    }
+
+    /// Moves a card to another stage; answers it as it is when it is there already.
+    pub(super) fn stage(
+        &mut self,
+        key: &CardKey,
+        to: Stage,
+        comment: &str,
+        conditions: Conditions,
+    ) -> Result<Card> {
+        let head = self.alive(key)?;
+        check(key, conditions, Some(head.row.revision))?;
+        let card = head.row.read()?.card;
+        if card.stage == to {
+            return Ok(card);
+        }
+        if !card.stage.may_move_to(to) {
+            return Err(error::move_not_allowed(key, card.stage, to));
+        }
+        let row = CardV1 {
+            stage: to.as_str().to_owned(),
+            revision: head.row.revision + 1,
+            updated_at: self.now,
+            saved_by: self.caller.name.clone(),
+            event: CARD_STAGED.to_owned(),
+            comment: comment.to_owned(),
+            from_stage: Some(card.stage.as_str().to_owned()),
+            ..head.row.clone()
+        };
+        self.replace(key, Some(head), row, CARD_STAGED)
+    }
+
+    /// The newest revision of a card that is there.
+    fn alive(&mut self, key: &CardKey) -> Result<Head> {
+        match self.head(key)? {
+            Some(head) if head.row.is_alive() => Ok(head),
+            Some(_) => Err(error::card_deleted(key)),
+            None => Err(error::card_not_found(key)),
+        }
+    }
+
+    fn head(&mut self, key: &CardKey) -> Result<Option<Head>> {
+        if let Some(known) = self.heads.get(key) {
+            return Ok(known.clone());
+        }
+        let found = self.records.get(&card_row(key))?;
+        let head = found
+            .map(|row| {
+                Ok::<_, crate::kernel::Error>(Head {
+                    row_revision: row.revision,
+                    row: read_card(&row.value)?,
+                })
+            })
+            .transpose()?;
+        self.heads.insert(key.clone(), head.clone());
+        Ok(head)
+    }
+
+    /// Puts a new revision in the place of the newest, which becomes an earlier one.
+    fn replace(
+        &mut self,
+        key: &CardKey,
+        head: Option<Head>,
+        row: CardV1,
+        event: &str,
+    ) -> Result<Card> {
+        let card = row.read()?.card;
+        let mut gone = match &head {
+            Some(head) if head.row.is_alive() => {
+                reference_rows(key, &head.row.read()?.card.fields)?
+            }
+            _ => std::collections::BTreeMap::new(),
+        };
+        for (reference, value) in reference_rows(key, &card.fields)? {
+            if gone.remove(&reference).as_ref() != Some(&value) {
+                self.change(|set| set.put(reference, Expect::Any, value));
+            }
+        }
+        for (reference, _) in gone {
+            self.change(|set| set.delete(reference, Expect::Any));
+        }
+        if let Some(old) = &head {
+            let value = encode(&old.row)?;
+            let earlier = revision_row(key, old.row.revision);
+            self.change(|set| set.put(earlier, Expect::Any, value));
+        }
+        let revision = row.revision;
+        self.put_head(key, head.map(|head| head.row_revision), row)?;
+        self.tell(key, revision, event)?;
+        Ok(card)
+    }
+
+    /// Writes a card's row, if it is still as it was read: the guard of the whole set.
+    fn put_head(&mut self, key: &CardKey, read_at: Option<u64>, row: CardV1) -> Result<()> {
+        let value = encode(&row)?;
+        let expect = read_at.map_or(Expect::Absent, Expect::Revision);
+        self.change(|set| set.put(card_row(key), expect, value));
+        let row_revision = read_at.unwrap_or(0) + 1;
+        self.heads
+            .insert(key.clone(), Some(Head { row_revision, row }));
+        Ok(())
+    }
+
+    /// Adds the event and the line of audit.
+    fn tell(&mut self, key: &CardKey, revision: u64, name: &str) -> Result<()> {
+        let event = Event::new(
+            name,
+            key.to_string(),
+            self.now,
+            json!({ "revision": revision }),
+        );
+        let line = Audit {
+            at: self.now,
+            who: self.caller.name.clone(),
+            action: name.to_owned(),
+            subject: key.to_string(),
+            outcome: "done".to_owned(),
+        };
+        let set = std::mem::take(&mut self.set);
+        self.set = feed::audit(feed::tell(set, &event)?, &line)?;
+        self.events.push(event);
+        Ok(())
+    }
+
+    fn change(&mut self, change: impl FnOnce(ChangeSet) -> ChangeSet) {
+        self.set = change(std::mem::take(&mut self.set));
+    }
+}
+
+fn check(key: &CardKey, conditions: Conditions, found: Option<u64>) -> Result<()> {
+    match (conditions.revision, found) {
+        _ if conditions.create_only && found.is_some() => Err(error::exists(key)),
+        (Some(expected), found) if found != Some(expected) => {
+            Err(error::stale(key, expected, found))
+        }
+        _ => Ok(()),
+    }
+}

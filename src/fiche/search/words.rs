@@ -1,0 +1,396 @@
+//! How text becomes the words that are found: Chinese and its neighbours as single characters and
+//! pairs, English in lower case and by its stem, and identifiers whole and in parts.
+//!
+//! Every character of Chinese has a position of its own, and so has every part of an identifier, so
+//! a phrase is found across both: `GBDT_功率预测` is `gbdt` at 0, `功率` at 1, `率预` at 2, `预测` at 3.
+//! No dictionary is needed, and none has to be loaded.
+
+use std::collections::VecDeque;
+use std::iter::Peekable;
+use std::str::CharIndices;
+
+use tantivy::tokenizer::{RawTokenizer, Stemmer, TextAnalyzer, Token, TokenStream, Tokenizer};
+use unicode_normalization::UnicodeNormalization as _;
+
+/// The longest word that is kept, in bytes: what is longer is data, not language.
+const WORD_MAX: usize = 200;
+
+/// One word of a text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Word {
+    /// As it is looked up.
+    pub(super) text: String,
+    /// Where it stands among the others.
+    pub(super) position: usize,
+    /// From which byte of the text.
+    pub(super) from: usize,
+    /// To which.
+    pub(super) to: usize,
+}
+
+/// Whether a character is of a script that is written without spaces.
+pub(super) fn is_dense(c: char) -> bool {
+    matches!(c,
+        '\u{3040}'..='\u{30FF}' | '\u{31F0}'..='\u{31FF}' | '\u{3400}'..='\u{4DBF}'
+        | '\u{4E00}'..='\u{9FFF}' | '\u{AC00}'..='\u{D7AF}' | '\u{F900}'..='\u{FAFF}'
+        | '\u{20000}'..='\u{3134F}' | '々' | '〇')
+}
+
+fn is_letter(c: char) -> bool {
+    c.is_alphanumeric() && !is_dense(c)
+}
+
+fn is_joint(c: char) -> bool {
+    matches!(c, '-' | '_' | '.')
+}
+
+/// Full-width letters as plain ones, upper case as lower case.
+pub(super) fn fold(text: &str) -> String {
+    text.nfkc().flat_map(char::to_lowercase).collect()
+}
+
+/// Finds the stem of English words.
+#[derive(Clone)]
+pub(super) struct Stems(TextAnalyzer);
+
+impl Default for Stems {
+    fn default() -> Self {
+        let stemmer = Stemmer::default();
+        Self(
+            TextAnalyzer::builder(RawTokenizer::default())
+                .filter(stemmer)
+                .build(),
+        )
+    }
+}
+
+impl Stems {
+    /// The stem of a folded word; the word itself where it is no English word.
+    pub(super) fn of(&mut self, word: &str) -> String {
+        if word.len() < 3 || !word.bytes().all(|byte| byte.is_ascii_lowercase()) {
+            return word.to_owned();
+        }
+        let mut stream = self.0.token_stream(word);
+        match stream.next() {
+            Some(token) => token.text.clone(),
+            None => word.to_owned(),
+        }
+    }
+}
+
+/// The words of a text, one after the other, in memory that does not grow with the text.
+pub(super) struct Words<'a> {
+    text: &'a str,
+    chars: Peekable<CharIndices<'a>>,
+    stems: &'a mut Stems,
+    waiting: VecDeque<Word>,
+    position: usize,
+}
+
+impl<'a> Words<'a> {
+    pub(super) fn of(text: &'a str, stems: &'a mut Stems) -> Self {
+        Self {
+            text,
+            chars: text.char_indices().peekable(),
+            stems,
+            waiting: VecDeque::new(),
+            position: 0,
+        }
+    }
+
+    fn push(&mut self, text: String, position: usize, from: usize, to: usize) {
+        if !text.is_empty() && text.len() <= WORD_MAX {
+            self.waiting.push_back(Word {
+                text,
+                position,
+                from,
+                to,
+            });
+        }
+    }
+
+    /// A dense character: by itself, and as a pair with the next.
+    fn dense(&mut self, from: usize, c: char) {
+        let to = from + c.len_utf8();
+        self.push(fold(c.encode_utf8(&mut [0; 4])), self.position, from, to);
+        if let Some((_, next)) = self
+            .chars
+            .peek()
+            .copied()
+            .filter(|(_, next)| is_dense(*next))
+        {
+            let pair: String = [c, next].iter().collect();
+            self.push(fold(&pair), self.position, from, to + next.len_utf8());
+        }
+        self.position += 1;
+    }
+
+    /// An identifier or a plain word: whole, then part by part.
+    fn letters(&mut self, from: usize) {
+        let mut parts = vec![(from, from)];
+        let mut end = from;
+        while let Some((at, c)) = self.chars.peek().copied() {
+            if is_letter(c) {
+                end = at + c.len_utf8();
+            } else if is_joint(c) && self.joins(at + c.len_utf8()) {
+                parts.push((at + c.len_utf8(), at + c.len_utf8()));
+                end = at + c.len_utf8();
+            } else {
+                break;
+            }
+            self.chars.next();
+            if let Some(last) = parts.last_mut() {
+                last.1 = end;
+            }
+        }
+        if parts.len() > 1 {
+            let whole = fold(self.slice(from, end));
+            self.push(whole, self.position, from, end);
+        }
+        for (from, to) in parts {
+            self.part(from, to);
+            self.position += 1;
+        }
+    }
+
+    /// Whether the text goes on with a letter at `at`.
+    fn joins(&self, at: usize) -> bool {
+        self.text
+            .get(at..)
+            .and_then(|rest| rest.chars().next())
+            .is_some_and(is_letter)
+    }
+
+    fn part(&mut self, from: usize, to: usize) {
+        let text = self.slice(from, to);
+        self.word(text, from, to);
+        let pieces = pieces(text);
+        if pieces.len() > 1 {
+            for (start, end) in pieces {
+                self.word(
+                    self.slice(from + start, from + end),
+                    from + start,
+                    from + end,
+                );
+            }
+        }
+    }
+
+    fn word(&mut self, text: &str, from: usize, to: usize) {
+        let exact = fold(text);
+        let stem = self.stems.of(&exact);
+        if stem != exact {
+            self.push(stem, self.position, from, to);
+        }
+        self.push(exact, self.position, from, to);
+    }
+
+    fn slice(&self, from: usize, to: usize) -> &'a str {
+        self.text.get(from..to).unwrap_or_default()
+    }
+}
+
+impl Iterator for Words<'_> {
+    type Item = Word;
+
+    fn next(&mut self) -> Option<Word> {
+        loop {
+            if let Some(word) = self.waiting.pop_front() {
+                return Some(word);
+            }
+            let (at, c) = self.chars.peek().copied()?;
+            if is_letter(c) {
+                self.letters(at);
+            } else {
+                self.chars.next();
+                if is_dense(c) {
+                    self.dense(at, c);
+                }
+            }
+        }
+    }
+}
+
+/// Where a part falls into pieces: `WindPower` and `GBDT2024` into two each.
+fn pieces(text: &str) -> Vec<(usize, usize)> {
+    let mut pieces = Vec::new();
+    let (mut start, mut before) = (0, None::<char>);
+    for (at, c) in text.char_indices() {
+        let breaks = before.is_some_and(|before| {
+            (before.is_lowercase() && c.is_uppercase()) || before.is_numeric() != c.is_numeric()
+        });
+        if breaks {
+            pieces.push((start, at));
+            start = at;
+        }
+        before = Some(c);
+    }
+    pieces.push((start, text.len()));
+    pieces
+}
+
+/// What a word of a query must match, in order: each is looked up at its distance from the first.
+pub(super) fn wanted(text: &str, stems: &mut Stems) -> Vec<(usize, String)> {
+    let mut wanted = Vec::new();
+    let mut chars = text.char_indices().peekable();
+    let mut position = 0;
+    while let Some((from, c)) = chars.next() {
+        if is_dense(c) {
+            let mut run = vec![c];
+            while let Some((_, next)) = chars.next_if(|(_, next)| is_dense(*next)) {
+                run.push(next);
+            }
+            if let [only] = run.as_slice() {
+                wanted.push((position, fold(&only.to_string())));
+            }
+            for (at, pair) in run.windows(2).enumerate() {
+                wanted.push((position + at, fold(&pair.iter().collect::<String>())));
+            }
+            position += run.len();
+        } else if is_letter(c) {
+            let mut to = from + c.len_utf8();
+            while let Some((at, next)) = chars.next_if(|(_, next)| is_letter(*next)) {
+                to = at + next.len_utf8();
+            }
+            let word = fold(text.get(from..to).unwrap_or_default());
+            if word.len() <= WORD_MAX {
+                wanted.push((position, stems.of(&word)));
+            }
+            position += 1;
+        }
+    }
+    wanted
+}
+
+/// [`Words`] as tantivy wants them.
+#[derive(Clone, Default)]
+pub(super) struct WordTokenizer {
+    stems: Stems,
+    token: Token,
+}
+
+pub(super) struct WordStream<'a> {
+    words: Words<'a>,
+    token: &'a mut Token,
+}
+
+impl Tokenizer for WordTokenizer {
+    type TokenStream<'a> = WordStream<'a>;
+
+    fn token_stream<'a>(&'a mut self, text: &'a str) -> WordStream<'a> {
+        self.token.reset();
+        WordStream {
+            words: Words::of(text, &mut self.stems),
+            token: &mut self.token,
+        }
+    }
+}
+
+impl TokenStream for WordStream<'_> {
+    fn advance(&mut self) -> bool {
+        let Some(word) = self.words.next() else {
+            return false;
+        };
+        self.token.position = word.position;
+        self.token.offset_from = word.from;
+        self.token.offset_to = word.to;
+        self.token.text = word.text;
+        true
+    }
+
+    fn token(&self) -> &Token {
+        self.token
+    }
+
+    fn token_mut(&mut self) -> &mut Token {
+        self.token
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(text: &str) -> Vec<(String, usize)> {
+        let mut stems = Stems::default();
+        Words::of(text, &mut stems)
+            .map(|word| (word.text, word.position))
+            .collect()
+    }
+
+    fn texts(text: &str) -> Vec<String> {
+        words(text).into_iter().map(|(text, _)| text).collect()
+    }
+
+    #[test]
+    fn chinese_is_found_by_characters_and_pairs() {
+        assert_eq!(
+            words("风电A场"),
+            [("风", 0), ("风电", 0), ("电", 1), ("a", 2), ("场", 3)]
+                .map(|(text, position)| (text.to_owned(), position))
+        );
+    }
+
+    #[test]
+    fn identifiers_are_found_whole_and_in_parts() {
+        assert_eq!(texts("LSTM-v2"), ["lstm-v2", "lstm", "v2", "v", "2"]);
+        assert_eq!(texts("1.2.0."), ["1.2.0", "1", "2", "0"]);
+        assert_eq!(
+            texts("WindPower"),
+            ["windpow", "windpower", "wind", "power"]
+        );
+        assert_eq!(texts("GBDT_功率"), ["gbdt", "功", "功率", "率"]);
+        assert_eq!(texts("forecasting"), ["forecast", "forecasting"]);
+        assert_eq!(texts("ＬＳＴＭ"), ["lstm"]);
+    }
+
+    #[test]
+    fn every_word_lies_where_it_says() {
+        let text = "Wind_Power v1.0 风电场, naïve-Bayes2024!";
+        let mut stems = Stems::default();
+        for word in Words::of(text, &mut stems) {
+            let slice = &text[word.from..word.to];
+            let found = fold(slice);
+            assert!(
+                found == word.text || found.starts_with(&word.text[..2]),
+                "{word:?}: {slice}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_wanted_is_what_is_there() {
+        let mut stems = Stems::default();
+        for text in [
+            "LSTM-v2",
+            "GBDT_功率预测",
+            "风",
+            "风电",
+            "风电场功率",
+            "1.2.0",
+            "wind power forecasts",
+        ] {
+            let there = words(&format!("x {text} y"));
+            for (offset, wanted) in wanted(text, &mut stems) {
+                assert!(
+                    there.contains(&(wanted.clone(), offset + 1)),
+                    "{text}: {wanted}"
+                );
+            }
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_text_gives_words_within_it(text in "\\PC*") {
+            let mut stems = Stems::default();
+            let mut last = 0;
+            for word in Words::of(&text, &mut stems) {
+                assert!(text.get(word.from..word.to).is_some());
+                assert!(word.position >= last && word.text.len() <= WORD_MAX);
+                last = word.position;
+            }
+            wanted(&text, &mut stems);
+        }
+    }
+}

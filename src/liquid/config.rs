@@ -1,0 +1,80 @@
+//! The settings of this slice.
+
+use crate::kernel::config::{Key, KeyKind, Rule, Settings};
+use crate::kernel::error::{Error, Kind, Result};
+
+/// Section `liquid`.
+pub const KEYS: &[Key] = &[
+    Key::new(
+        "liquid.allow_process",
+        KeyKind::List,
+        "[]",
+        "Programs that process nodes may start. This version has no process nodes: leave it empty.",
+    ),
+    Key::new(
+        "liquid.max_runs",
+        KeyKind::Integer,
+        "4",
+        "Runs at the same time; others wait.",
+    )
+    .must(Rule::Between(1, 1_000)),
+    Key::new(
+        "liquid.max_nodes",
+        KeyKind::Integer,
+        "0",
+        "Nodes of one parallel run at the same time; 0 takes the number of cores.",
+    )
+    .must(Rule::Between(0, 1_000)),
+    Key::new(
+        "liquid.max_queued",
+        KeyKind::Integer,
+        "10000",
+        "Runs that may wait.",
+    )
+    .must(Rule::Between(1, 1_000_000)),
+];
+
+/// How much runs at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Config {
+    /// Runs at the same time.
+    pub max_runs: usize,
+    /// Nodes of one parallel run at the same time; 0 takes the number of cores.
+    pub max_nodes: usize,
+    /// Runs that may wait.
+    pub max_queued: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            max_runs: 4,
+            max_nodes: 0,
+            max_queued: 10_000,
+        }
+    }
+}
+
+impl Config {
+    /// Reads the section.
+    pub fn read(settings: &Settings) -> Result<Self> {
+        if !settings.list("liquid.allow_process")?.is_empty() {
+            let detail = "`liquid.allow_process` names programs, and this version has no process \
+                          nodes: leave it empty";
+            return Err(Error::new(Kind::Config, "no_process_nodes", detail));
+        }
+        Ok(Self {
+            max_runs: settings.integer("liquid.max_runs")?,
+            max_nodes: settings.integer("liquid.max_nodes")?,
+            max_queued: settings.integer("liquid.max_queued")?,
+        })
+    }
+
+    /// How wide a parallel run is.
+    pub(super) fn width(&self) -> usize {
+        match self.max_nodes {
+            0 => std::thread::available_parallelism().map_or(2, usize::from),
+            set => set,
+        }
+    }
+}

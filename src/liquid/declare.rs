@@ -1,0 +1,334 @@
+//! The words of a pipeline script: `node`, `pipeline` and `+`.
+//!
+//! A wrong call does not end the script: its fault is kept beside the node, so that all of them are
+//! told at once when the script is checked.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rhai::{
+    Array, Dynamic, EvalAltResult, FnPtr, FuncRegistration, Map, Module, NativeCallContext,
+};
+
+use super::node::{Inputs, Node, Outputs};
+use crate::kernel::clock::parse_duration;
+use crate::kernel::error::{Error, Fault, Kind};
+use crate::kernel::name::nearest;
+use crate::kernel::script::raise;
+
+/// The most times that a node may be tried again.
+const RETRIES_MAX: i64 = 100;
+const OPTIONS: [&str; 3] = ["retries", "timeout", "tags"];
+const LATER: [&str; 5] = ["backoff", "jitter", "cache", "concurrency", "kind"];
+
+/// What a script declared: nodes, and what was wrong with them.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Declared {
+    pub(super) nodes: Vec<Arc<Node>>,
+    pub(super) faults: Vec<Fault>,
+    pub(super) is_pipeline: bool,
+}
+
+type Context<'a> = NativeCallContext<'a>;
+type Refused<T> = Result<T, Box<EvalAltResult>>;
+
+/// The functions that the top level of a script may call.
+pub(super) fn module() -> Module {
+    let mut module = Module::new();
+    let at = |name: &str| FuncRegistration::new(name).in_global_namespace();
+    at("node").set_into_module(
+        &mut module,
+        |c: Context<'_>, f: Dynamic, i: Dynamic, o: Dynamic| {
+            node(&c, f, i, o, Dynamic::UNIT, Dynamic::UNIT)
+        },
+    );
+    at("node").set_into_module(
+        &mut module,
+        |c: Context<'_>, f: Dynamic, i: Dynamic, o: Dynamic, name: Dynamic| {
+            let (name, options) = if name.is_map() {
+                (Dynamic::UNIT, name)
+            } else {
+                (name, Dynamic::UNIT)
+            };
+            node(&c, f, i, o, name, options)
+        },
+    );
+    at("node").set_into_module(&mut module, node_with_options);
+    at("pipeline").set_into_module(&mut module, |c: Context<'_>, parts: Array| {
+        pipeline(&c, parts)
+    });
+    at("pipeline").set_into_module(
+        &mut module,
+        |c: Context<'_>, _parts: Array, _more: Dynamic| {
+            let what = "`pipeline` takes one list of nodes: options belong to its nodes";
+            Declared {
+                faults: vec![fault(&c, what)],
+                is_pipeline: true,
+                ..Declared::default()
+            }
+        },
+    );
+    at("+").set_into_module(&mut module, |one: Declared, other: Declared| {
+        add(one, other)
+    });
+    for name in ["sql", "process", "operator"] {
+        at(name).set_into_module(&mut module, move |_what: Dynamic| later(name));
+        at(name).set_into_module(&mut module, move |_what: Dynamic, _more: Dynamic| {
+            later(name)
+        });
+    }
+    module
+}
+
+fn node_with_options(
+    context: Context<'_>,
+    function: Dynamic,
+    inputs: Dynamic,
+    outputs: Dynamic,
+    name: Dynamic,
+    options: Dynamic,
+) -> Declared {
+    node(&context, function, inputs, outputs, name, options)
+}
+
+fn later(name: &str) -> Refused<Declared> {
+    let detail = format!(
+        "`{name}(…)` is no kind of node in this version: a node is a function of the script, which \
+         may call the modules it is given, such as `table::sql`"
+    );
+    Err(raise(Error::new(Kind::Invalid, "node_kind", detail)))
+}
+
+fn fault(context: &Context<'_>, what: impl Into<String>) -> Fault {
+    Fault::new(place(line(context)), what)
+}
+
+fn line(context: &Context<'_>) -> Option<usize> {
+    context.call_position().line()
+}
+
+fn place(line: Option<usize>) -> String {
+    line.map_or_else(|| "pipeline".into(), |line| format!("line {line}"))
+}
+
+fn pipeline(context: &Context<'_>, parts: Array) -> Declared {
+    let mut all = Declared {
+        is_pipeline: true,
+        ..Declared::default()
+    };
+    for (index, part) in parts.into_iter().enumerate() {
+        let kind = part.type_name();
+        match part.try_cast::<Declared>() {
+            Some(part) => {
+                all.nodes.extend(part.nodes);
+                all.faults.extend(part.faults);
+            }
+            None => all.faults.push(fault(
+                context,
+                format!(
+                    "part {} of the pipeline is a {kind}: it takes nodes and pipelines",
+                    index + 1
+                ),
+            )),
+        }
+    }
+    all
+}
+
+fn add(mut one: Declared, other: Declared) -> Declared {
+    one.nodes.extend(other.nodes);
+    one.faults.extend(other.faults);
+    one.is_pipeline |= other.is_pipeline;
+    one
+}
+
+fn node(
+    context: &Context<'_>,
+    function: Dynamic,
+    inputs: Dynamic,
+    outputs: Dynamic,
+    name: Dynamic,
+    options: Dynamic,
+) -> Declared {
+    let mut said = Said { faults: Vec::new() };
+    let function = said.function(function);
+    let name = said.name(name, &function);
+    let inputs = match said.ports("inputs", inputs) {
+        Ports::List(values) => Inputs::InOrder(values),
+        Ports::Pairs(pairs) => Inputs::ByName(pairs),
+    };
+    let outputs = match said.ports("outputs", outputs) {
+        Ports::List(values) if values.len() < 2 => Outputs::Whole(values.into_iter().next()),
+        Ports::List(values) => Outputs::Several(values),
+        Ports::Pairs(pairs) => Outputs::ByField(pairs),
+    };
+    let options = said.options(options);
+    let line = line(context);
+    let told = |what: String| Fault::new(place(line), format!("`{name}`: {what}"));
+    let faults = said.faults.into_iter().map(told).collect();
+    let node = Node {
+        name: name.clone(),
+        function,
+        inputs,
+        outputs,
+        tags: options.tags,
+        retries: options.retries,
+        timeout: options.timeout,
+        line,
+    };
+    Declared {
+        nodes: vec![Arc::new(node)],
+        faults,
+        is_pipeline: false,
+    }
+}
+
+#[derive(Default)]
+struct Options {
+    retries: u32,
+    timeout: Option<Duration>,
+    tags: Vec<String>,
+}
+
+enum Ports {
+    List(Vec<String>),
+    Pairs(Vec<(String, String)>),
+}
+
+/// Reads what a call of `node` was given and collects what is wrong with it.
+struct Said {
+    faults: Vec<String>,
+}
+
+impl Said {
+    fn function(&mut self, given: Dynamic) -> String {
+        if let Some(pointer) = given.clone().try_cast::<FnPtr>() {
+            if pointer.is_curried() {
+                self.faults.push(
+                    "its function captures a variable: give it what it needs as an input".into(),
+                );
+            }
+            return pointer.fn_name().to_owned();
+        }
+        let kind = given.type_name();
+        given.into_string().unwrap_or_else(|_other| {
+            self.faults.push(format!(
+                "its first part is a {kind}: give the name of a function"
+            ));
+            String::new()
+        })
+    }
+
+    fn name(&mut self, given: Dynamic, function: &str) -> String {
+        if given.is_unit() {
+            if function.starts_with(super::node::CLOSURE) {
+                self.faults
+                    .push("a closure has no name: give the node one (4th part)".into());
+                return "closure".into();
+            }
+            return function.to_owned();
+        }
+        let kind = given.type_name();
+        given.into_string().unwrap_or_else(|_other| {
+            self.faults
+                .push(format!("its name is a {kind}, not a text"));
+            function.to_owned()
+        })
+    }
+
+    fn ports(&mut self, what: &str, given: Dynamic) -> Ports {
+        if given.is_unit() {
+            return Ports::List(Vec::new());
+        }
+        if given.is_map() {
+            let pairs = given.cast::<Map>().into_iter();
+            return Ports::Pairs(
+                pairs
+                    .map(|(key, value)| (key.to_string(), self.text(what, value)))
+                    .collect(),
+            );
+        }
+        if given.is_array() {
+            let items = given.cast::<Array>().into_iter();
+            return Ports::List(items.map(|item| self.text(what, item)).collect());
+        }
+        Ports::List(vec![self.text(what, given)])
+    }
+
+    fn text(&mut self, what: &str, given: Dynamic) -> String {
+        let kind = given.type_name();
+        given.into_string().unwrap_or_else(|_other| {
+            self.faults
+                .push(format!("its {what} hold a {kind}: names are texts"));
+            "?".into()
+        })
+    }
+
+    fn options(&mut self, given: Dynamic) -> Options {
+        let mut options = Options::default();
+        if given.is_unit() {
+            return options;
+        }
+        let kind = given.type_name();
+        let Some(map) = given.try_cast::<Map>() else {
+            self.faults.push(format!(
+                "its options are a {kind}: write a map, #{{retries: 2}}"
+            ));
+            return options;
+        };
+        for (key, value) in map {
+            match key.as_str() {
+                "retries" => options.retries = self.retries(&value),
+                "timeout" => options.timeout = self.timeout(value),
+                "tags" => match self.ports("tags", value) {
+                    Ports::List(tags) => options.tags = tags,
+                    Ports::Pairs(_) => self.faults.push("its tags are a map: write a list".into()),
+                },
+                other => self.unknown(other),
+            }
+        }
+        options
+    }
+
+    fn unknown(&mut self, option: &str) {
+        let why = if LATER.contains(&option) {
+            "which this version does not have".to_owned()
+        } else if let Some(near) = nearest(option, OPTIONS) {
+            format!("which is none: did you mean `{near}`?")
+        } else {
+            "which is none".to_owned()
+        };
+        self.faults.push(format!(
+            "it has the option `{option}`, {why} ({})",
+            OPTIONS.join(", ")
+        ));
+    }
+
+    fn retries(&mut self, given: &Dynamic) -> u32 {
+        match given.as_int() {
+            Ok(count @ 0..=RETRIES_MAX) => u32::try_from(count).unwrap_or(0),
+            _ => {
+                self.faults.push(format!(
+                    "`retries` is a whole number from 0 to {RETRIES_MAX}"
+                ));
+                0
+            }
+        }
+    }
+
+    fn timeout(&mut self, given: Dynamic) -> Option<Duration> {
+        let read = match given.as_int() {
+            Ok(seconds) => u64::try_from(seconds).ok().map(Duration::from_secs),
+            Err(_other) => given
+                .into_string()
+                .ok()
+                .and_then(|text| parse_duration(&text).ok()),
+        };
+        let read = read.filter(|time| !time.is_zero());
+        if read.is_none() {
+            self.faults
+                .push("`timeout` is a time such as \"30s\", or a number of seconds".into());
+        }
+        read
+    }
+}

@@ -1,0 +1,130 @@
+//! What a script declares: nodes, the values they take and the values they make.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::kernel::clock::show_duration;
+
+/// What Rhai's own names for closures begin with.
+pub const CLOSURE: &str = "anon$";
+
+/// The values a node takes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Inputs {
+    /// One value for each parameter, in order.
+    InOrder(Vec<String>),
+    /// Parameter and value, by name.
+    ByName(Vec<(String, String)>),
+}
+
+/// The values a node makes of what its function returns.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outputs {
+    /// What is returned, whole; nothing when there is no name.
+    Whole(Option<String>),
+    /// The elements of a returned array in order, or the fields of a returned map by name.
+    Several(Vec<String>),
+    /// Fields of a returned map: the field and the value's name.
+    ByField(Vec<(String, String)>),
+}
+
+/// One node, as it was declared.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Node {
+    /// Its name.
+    pub name: String,
+    /// The function it calls; a closure's name begins with [`CLOSURE`].
+    pub function: String,
+    /// The values it takes.
+    pub inputs: Inputs,
+    /// The values it makes.
+    pub outputs: Outputs,
+    /// Words to choose it by.
+    pub tags: Vec<String>,
+    /// How often it is tried again after a failure.
+    pub retries: u32,
+    /// The longest that one try may take.
+    pub timeout: Option<Duration>,
+    /// Where it was declared.
+    pub line: Option<usize>,
+}
+
+impl Node {
+    /// Whether its function has no name.
+    pub fn is_closure(&self) -> bool {
+        self.function.starts_with(CLOSURE)
+    }
+}
+
+/// A function of a script.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Signature {
+    /// Its name.
+    pub name: String,
+    /// Its parameters.
+    pub params: Vec<String>,
+}
+
+impl Inputs {
+    /// The names of the values, in the order given.
+    pub fn values(&self) -> Vec<&str> {
+        match self {
+            Self::InOrder(values) => values.iter().map(String::as_str).collect(),
+            Self::ByName(pairs) => pairs.iter().map(|(_, value)| value.as_str()).collect(),
+        }
+    }
+}
+
+impl Outputs {
+    /// The names of the values, in the order given.
+    pub fn values(&self) -> Vec<&str> {
+        match self {
+            Self::Whole(value) => value.iter().map(String::as_str).collect(),
+            Self::Several(values) => values.iter().map(String::as_str).collect(),
+            Self::ByField(pairs) => pairs.iter().map(|(_, value)| value.as_str()).collect(),
+        }
+    }
+}
+
+/// A node as it is shown.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "http", derive(utoipa::ToSchema))]
+pub struct NodeInfo {
+    /// Its name.
+    pub name: String,
+    /// The function it calls.
+    pub function: String,
+    /// The values it takes.
+    pub inputs: Vec<String>,
+    /// The values it makes.
+    pub outputs: Vec<String>,
+    /// Words to choose it by.
+    pub tags: Vec<String>,
+    /// How often it is tried again after a failure.
+    pub retries: u32,
+    /// The longest that one try may take.
+    pub timeout: Option<String>,
+    /// The line on which it is declared.
+    pub line: Option<usize>,
+}
+
+impl From<&Node> for NodeInfo {
+    fn from(node: &Node) -> Self {
+        let owned = |names: Vec<&str>| names.into_iter().map(str::to_owned).collect();
+        Self {
+            name: node.name.clone(),
+            function: if node.is_closure() {
+                "closure".into()
+            } else {
+                node.function.clone()
+            },
+            inputs: owned(node.inputs.values()),
+            outputs: owned(node.outputs.values()),
+            tags: node.tags.clone(),
+            retries: node.retries,
+            timeout: node.timeout.map(show_duration),
+            line: node.line,
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! Pipelines as programs: from a source to a plan, and calls of its functions. The only file of
+//! this slice that runs scripts.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use rhai::{Dynamic, Module, Shared};
+
+use super::declare::{self, Declared};
+use super::error;
+use super::node::Signature;
+use super::plan::{Plan, Step};
+use crate::kernel::error::{Error, Result};
+use crate::kernel::name::nearest;
+use crate::kernel::script::{Call, Fence, Printed, Program, ScriptContext, ScriptEngine};
+
+/// What the top level of a script may use: it only declares.
+const DECLARING: (u64, Duration) = (5_000_000, Duration::from_secs(5));
+
+/// The two engines of this slice: one in which scripts declare, one in which they work.
+#[derive(Debug)]
+pub(super) struct Scripts {
+    declaring: ScriptEngine,
+    working: ScriptEngine,
+}
+
+/// A pipeline that was checked and can run.
+#[derive(Debug)]
+pub(super) struct Ready {
+    program: Arc<Program>,
+    /// Its nodes, in order.
+    pub(super) plan: Plan,
+}
+
+impl Scripts {
+    pub(super) fn open(fence: Fence, modules: Vec<(String, Shared<Module>)>) -> Result<Self> {
+        // The top level has no modules: checking a script must not save or send anything.
+        let declaring = ScriptEngine::builder()
+            .fence(fence.clone())
+            .global(declare::module())
+            .build()?;
+        let working = modules
+            .into_iter()
+            .fold(
+                ScriptEngine::builder().fence(fence),
+                |builder, (name, module)| builder.module(name, module),
+            )
+            .build()?;
+        Ok(Self { declaring, working })
+    }
+
+    /// Parses a script, lets it declare its nodes, and plans them.
+    pub(super) fn read(&self, source: &str) -> Result<Ready> {
+        let program = self.working.compile(source)?;
+        let call = Call::new().operations(DECLARING.0).within(DECLARING.1);
+        let value = self
+            .declaring
+            .eval(&program, Vec::<(String, Dynamic)>::new(), &call)
+            .map_err(|failed| hint(failed, &program))?;
+        let kind = value.type_name();
+        let declared = value
+            .try_cast::<Declared>()
+            .filter(|declared| declared.is_pipeline);
+        let declared = declared.ok_or_else(|| error::no_pipeline(kind))?;
+        let nodes = declared.nodes.iter().map(|node| (**node).clone()).collect();
+        let mut faults = declared.faults;
+        match Plan::of(nodes, &signatures(&program)) {
+            Ok(plan) if faults.is_empty() => Ok(Ready { program, plan }),
+            Ok(_) => Err(error::bad_pipeline(faults)),
+            Err(more) => {
+                faults.extend(more);
+                Err(error::bad_pipeline(faults))
+            }
+        }
+    }
+
+    /// Calls the function of one step.
+    pub(super) fn call(
+        &self,
+        ready: &Ready,
+        step: &Step,
+        arguments: Vec<Dynamic>,
+        as_whom: &ScriptContext,
+        cancel: &Arc<AtomicBool>,
+        print: impl Fn(Printed<'_>) + Send + Sync + 'static,
+    ) -> Result<Dynamic> {
+        let mut call = Call::new()
+            .cancelled_by(cancel.clone())
+            .tagged(as_whom.clone().into_tag())
+            .printing_to(print);
+        if let Some(limit) = step.node.timeout {
+            call = call.within(limit.min(self.working.fence().time));
+        }
+        self.working
+            .call(&ready.program, &step.node.function, arguments, &call)
+    }
+}
+
+fn signatures(program: &Program) -> Vec<Signature> {
+    let of = |function: &crate::kernel::script::Function| Signature {
+        name: function.name.clone(),
+        params: function.params.clone(),
+    };
+    program.functions().iter().map(of).collect()
+}
+
+/// A bare name that is no function is the usual slip; the engine knows it as a variable.
+fn hint(failed: Error, program: &Program) -> Error {
+    let Some(name) = failed.detail().split("Variable not found: ").nth(1) else {
+        return failed;
+    };
+    let name = name.split([' ', '(']).next().unwrap_or_default();
+    let known = program
+        .functions()
+        .iter()
+        .map(|function| function.name.as_str());
+    let near = nearest(name, known).map(|near| format!(": did you mean `{near}`?"));
+    let detail = format!(
+        "the script has no function `{name}`{}",
+        near.unwrap_or_default()
+    );
+    Error::invalid("bad_pipeline", detail, failed.faults().to_vec())
+}

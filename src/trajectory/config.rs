@@ -1,0 +1,79 @@
+//! How a log is set up.
+
+use std::time::Duration;
+
+use crate::kernel::config::{Key, KeyKind, Rule, Settings};
+use crate::kernel::error::Result;
+
+/// The settings of this module.
+pub const KEYS: &[Key] = &[
+    Key::optional(
+        "trajectory.records",
+        KeyKind::Text,
+        "Where the settings of streams are kept, when not in the data folder.",
+    ),
+    Key::optional(
+        "trajectory.retention",
+        KeyKind::Duration,
+        "How long log records are kept, such as \"90d\", where their stream says nothing else. Without it they are kept for ever.",
+    ),
+    Key::new(
+        "trajectory.segment_bytes",
+        KeyKind::Bytes,
+        "\"64MiB\"",
+        "How large a file of log records becomes before the next one is begun.",
+    )
+    .must(Rule::Between(1 << 10, 1 << 30)),
+    Key::new(
+        "trajectory.query_time",
+        KeyKind::Duration,
+        "\"10s\"",
+        "How long one search of the log may take before it answers what it has, marked incomplete.",
+    )
+    .must(Rule::Between(10, 600_000)),
+];
+
+/// See the module's first line.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where the settings of streams are kept, when not in the data folder.
+    pub records: Option<String>,
+    /// How long records are kept where their stream says nothing else.
+    pub retention: Option<Duration>,
+    /// How large a segment becomes.
+    pub segment_bytes: u64,
+    /// How long one search may take.
+    pub query_time: Duration,
+    /// How many records one search may look at.
+    pub query_rows: u64,
+    /// How many streams there may be; records of further ones share a stream.
+    pub max_streams: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            records: None,
+            retention: None,
+            segment_bytes: 64 << 20,
+            query_time: Duration::from_secs(10),
+            query_rows: 50_000_000,
+            max_streams: 4096,
+        }
+    }
+}
+
+impl Config {
+    /// Reads it from the settings.
+    pub fn read(settings: &Settings) -> Result<Self> {
+        Ok(Self {
+            records: settings
+                .given("trajectory.records", Settings::text)?
+                .map(str::to_owned),
+            retention: settings.given("trajectory.retention", Settings::duration)?,
+            segment_bytes: settings.bytes("trajectory.segment_bytes")?,
+            query_time: settings.duration("trajectory.query_time")?,
+            ..Self::default()
+        })
+    }
+}

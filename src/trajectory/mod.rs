@@ -1,0 +1,542 @@
+//! Trajectory keeps logs: records go in, are durable when that is acknowledged, and are found again
+//! by time, level, stream, run, field and text.
+//!
+//! It is not a search engine for documents, not a metrics store, and knows one machine only.
+//!
+//! After a crash or a power cut, every acknowledged record is there, once and in order; an
+//! unacknowledged batch is there wholly or not at all; a batch that its client sends again under the
+//! same id is written once. Damage is told, never passed over in silence. After a failed sync nothing
+//! is taken any more until the log is opened anew.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use drip::kernel::records::MemoryRecords;
+//! use drip::kernel::{Clock, SystemClock};
+//! use drip::trajectory::{Config, Folder, Level, Parts, Query, Record, Trajectory};
+//!
+//! # fn main() -> drip::kernel::Result<()> {
+//! # let folder = std::env::temp_dir().join(format!("drip-trajectory-{}", std::process::id()));
+//! let log = Trajectory::open(Parts {
+//!     disk: Arc::new(Folder::open(&folder)?),
+//!     records: Arc::new(MemoryRecords::new()),
+//!     clock: Arc::new(SystemClock),
+//!     config: Config::default(),
+//! })?;
+//! log.append(vec![Record::new(SystemClock.now(), Level::Warning, "wind", "the anemometer stands still")])?;
+//! let query = Query::from_pairs(&[("q".into(), "anemometer".into())])?;
+//! assert_eq!(log.query(&query)?.items[0].record.stream, "wind");
+//! # drop(log);
+//! # std::fs::remove_dir_all(folder).ok();
+//! # Ok(())
+//! # }
+//! ```
+
+mod batches;
+#[cfg(feature = "cli")]
+pub mod cli;
+#[cfg(feature = "client")]
+pub mod client;
+mod config;
+mod disk;
+mod error;
+mod frame;
+mod histogram;
+#[cfg(feature = "http")]
+mod http;
+mod index;
+mod ingest;
+mod matcher;
+mod model;
+mod payload;
+mod poison;
+mod query;
+mod recovery;
+#[cfg(feature = "script")]
+pub mod script;
+mod segment;
+mod shelf;
+mod streams;
+mod tail;
+#[cfg(feature = "http")]
+mod unpack;
+mod writer;
+
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::thread::JoinHandle;
+
+use serde::Serialize;
+
+pub use config::{Config, KEYS};
+pub use disk::{Disk, DiskFile, Folder};
+pub use error::{BATCH_MAX, FIELDS_MAX, RECORD_MAX};
+pub use histogram::{BUCKETS_DEFAULT, BUCKETS_MAX, Bucket, Histogram};
+#[cfg(feature = "http")]
+pub use http::routes;
+pub use ingest::{Ingested, Rejected};
+pub use model::{DEFAULT_STREAM, Kept, Level, OTHER_STREAM, Receipt, Record};
+pub use query::{Filter, LIMIT_DEFAULT, LIMIT_MAX, Order, Page, Query};
+pub use segment::Damage;
+pub use streams::{Settings as StreamSettings, Stream};
+pub use tail::{Event as TailEvent, Tail};
+
+use crate::kernel::access::Caller;
+use crate::kernel::clock::{Clock, Time, parse_duration};
+use crate::kernel::error::{Fault, Result};
+use crate::kernel::feed::{Audit, Idempotency};
+use crate::kernel::name::{Digest, Name};
+use crate::kernel::records::SharedRecords;
+use batches::Batches;
+use payload::{Batch, BatchId, Tally};
+use poison::Door;
+use query::Budget;
+use segment::{Segment, newest};
+use shelf::Shelf;
+use streams::Streams;
+use writer::{Job, Queue, Writer};
+
+/// What a log is opened over.
+pub struct Parts {
+    /// Where its segments are; nobody else writes there.
+    pub disk: Arc<dyn Disk>,
+    /// Where the settings of its streams are.
+    pub records: SharedRecords,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+    /// How it is set up.
+    pub config: Config,
+}
+
+/// A log. Cheap to clone; it ends with its last clone, once everything that waited is written.
+#[derive(Clone)]
+pub struct Trajectory(Arc<Engine>);
+
+struct Engine {
+    disk: Arc<dyn Disk>,
+    shelf: Arc<Shelf>,
+    queue: Arc<Queue>,
+    door: Arc<Door>,
+    streams: Streams,
+    clock: Arc<dyn Clock>,
+    config: Config,
+    dropped: u64,
+    filtered: AtomicU64,
+    writer: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// Figures of a log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Stats {
+    /// How many records it holds.
+    pub records: u64,
+    /// How many bytes its segments have.
+    pub bytes: u64,
+    /// How many segments it has.
+    pub segments: usize,
+    /// The number of its newest record.
+    pub last_seq: u64,
+    /// How many bytes of unfinished frames were cut off when it was opened.
+    pub dropped_bytes: u64,
+    /// How many records their streams did not keep, since it was opened.
+    pub filtered: u64,
+    /// How many places of damage are known.
+    pub damaged: usize,
+}
+
+/// A batch that was read and waits to be written.
+struct Prepared {
+    batch: Batch,
+    outcome: Ingested,
+    id: Option<BatchId>,
+}
+
+impl Trajectory {
+    /// Opens a log: reads its last segment, cuts off what was never finished, and starts its writer.
+    pub fn open(parts: Parts) -> Result<Self> {
+        let Parts {
+            disk,
+            records,
+            clock,
+            config,
+        } = parts;
+        let found = recovery::recover(&disk)?;
+        let last_seq = found.next_seq - 1;
+        let shelf = Arc::new(Shelf::new(found.segments, found.damage, last_seq));
+        let known: HashSet<String> = shelf.streams().into_keys().collect();
+        let streams = Streams::open(records, known, config.max_streams)?;
+        let (queue, door) = (Arc::new(Queue::default()), Arc::new(Door::default()));
+        let writer = Writer {
+            disk: disk.clone(),
+            shelf: shelf.clone(),
+            queue: queue.clone(),
+            door: door.clone(),
+            clock: clock.clone(),
+            batches: Batches::rebuild(found.ids, clock.now()),
+            next_seq: found.next_seq,
+            segment_bytes: config.segment_bytes,
+        };
+        let writer = Mutex::new(Some(writer.start()?));
+        Ok(Self(Arc::new(Engine {
+            disk,
+            shelf,
+            queue,
+            door,
+            streams,
+            clock,
+            config,
+            dropped: found.dropped,
+            filtered: AtomicU64::new(0),
+            writer,
+        })))
+    }
+
+    /// Keeps records: all of them, durably, or none. Blocks until that is so; an async caller goes
+    /// off its thread. Records that their stream filters out are not kept and are no failure.
+    pub fn append(&self, records: Vec<Record>) -> Result<Receipt> {
+        let mut faults = Vec::new();
+        let mut batch = Batch::default();
+        for (index, mut record) in records.into_iter().enumerate() {
+            match checked(&mut record) {
+                Err(why) => faults.push(Fault::new(format!("/{index}"), why)),
+                Ok(()) if faults.is_empty() => self.admit(&mut batch, record),
+                Ok(()) => {}
+            }
+        }
+        if !faults.is_empty() {
+            return Err(error::bad_records(faults));
+        }
+        if batch.bytes.len() > BATCH_MAX {
+            return Err(error::batch_too_large());
+        }
+        let (answer, answered) = mpsc::channel();
+        let answer = Box::new(move |outcome| drop(answer.send(outcome)));
+        self.submit(Job {
+            batch,
+            id: None,
+            answer,
+        })?;
+        let (receipt, _) = answered.recv().map_err(|_gone| error::ended())??;
+        Ok(receipt)
+    }
+
+    /// Keeps what a client sent: NDJSON or a JSON array. Bad records are rejected one by one. With a
+    /// `retry` the same batch is written once, however often it is sent.
+    pub fn ingest(&self, body: &[u8], retry: Option<&Idempotency>) -> Result<Ingested> {
+        let Prepared {
+            batch,
+            mut outcome,
+            id,
+        } = self.prepare(body, retry)?;
+        let (answer, answered) = mpsc::channel();
+        let answer = Box::new(move |written| drop(answer.send(written)));
+        self.submit(Job { batch, id, answer })?;
+        let (_, accepted) = answered.recv().map_err(|_gone| error::ended())??;
+        if id.is_some() {
+            outcome.accepted = accepted;
+        }
+        Ok(outcome)
+    }
+
+    /// As [`Self::ingest`], without blocking a thread while the batch is written.
+    #[cfg(feature = "http")]
+    async fn ingest_soon(
+        &self,
+        body: bytes::Bytes,
+        coding: Option<String>,
+        retry: Option<Idempotency>,
+    ) -> Result<Ingested> {
+        let log = self.clone();
+        let prepared = crate::kernel::off_thread(move || {
+            let body = unpack::unpack(&body, coding.as_deref())?;
+            log.prepare(&body, retry.as_ref())
+        });
+        let Prepared {
+            batch,
+            mut outcome,
+            id,
+        } = prepared.await?;
+        let (answer, answered) = tokio::sync::oneshot::channel();
+        // Whoever waited may be gone; the batch is written all the same.
+        let answer = Box::new(move |written| drop(answer.send(written)));
+        self.submit(Job { batch, id, answer })?;
+        let (_, accepted) = answered.await.map_err(|_gone| error::ended())??;
+        if id.is_some() {
+            outcome.accepted = accepted;
+        }
+        Ok(outcome)
+    }
+
+    fn prepare(&self, body: &[u8], retry: Option<&Idempotency>) -> Result<Prepared> {
+        if body.len() > BATCH_MAX {
+            return Err(error::batch_too_large());
+        }
+        self.0.door.pass()?;
+        let mut batch = Batch::default();
+        let outcome = ingest::read(body, self.0.clock.now(), |record| {
+            self.admit(&mut batch, record);
+        })?;
+        let id = retry.map(|retry| BatchId {
+            key: first_bytes(&Digest::of(retry.key.as_bytes())),
+            request: u64::from_le_bytes(first_bytes(&retry.request)),
+            count: batch.count(),
+            accepted: outcome.accepted,
+        });
+        Ok(Prepared { batch, outcome, id })
+    }
+
+    fn admit(&self, batch: &mut Batch, mut record: Record) {
+        if self.0.streams.admit(&mut record) {
+            batch.push(&record);
+        } else {
+            self.0.filtered.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn submit(&self, job: Job) -> Result<()> {
+        self.0.door.pass()?;
+        self.0.queue.push(job)
+    }
+
+    /// Finds records.
+    pub fn query(&self, query: &Query) -> Result<Page> {
+        query::run(&self.0.shelf, query, self.budget(), self.0.clock.as_ref())
+    }
+
+    /// Counts records by time and level, in at most `buckets` stretches.
+    pub fn histogram(&self, filter: &Filter, buckets: usize) -> Result<Histogram> {
+        let buckets = buckets.clamp(1, BUCKETS_MAX);
+        histogram::run(
+            &self.0.shelf,
+            filter,
+            buckets,
+            self.budget(),
+            self.0.clock.as_ref(),
+        )
+    }
+
+    /// Follows what comes in, after the record with this number or from now on.
+    pub fn tail(&self, filter: Filter, after: Option<u64>) -> Tail {
+        Tail::new(self.0.shelf.clone(), filter, after)
+    }
+
+    fn budget(&self) -> Budget {
+        Budget {
+            rows: self.0.config.query_rows,
+            time: self.0.config.query_time,
+        }
+    }
+
+    /// Every stream that has records or settings, by name.
+    pub fn streams(&self) -> Vec<Stream> {
+        let mut tallies = self.0.shelf.streams();
+        let settings = self.0.streams.all();
+        for name in settings.keys() {
+            tallies.entry(name.clone()).or_insert(Tally::EMPTY);
+        }
+        tallies
+            .into_iter()
+            .map(|(name, tally)| {
+                let settings = settings.get(&name).map(|kept| (**kept).clone());
+                stream(name, settings.unwrap_or_default(), &tally)
+            })
+            .collect()
+    }
+
+    /// One stream.
+    pub fn stream(&self, name: &str) -> Result<Stream> {
+        let tally = self.0.shelf.streams().remove(name);
+        let settings = self.0.streams.get(name);
+        if tally.is_none() && settings.is_none() {
+            return Err(error::no_stream(name));
+        }
+        let settings = settings.map(|kept| (*kept).clone()).unwrap_or_default();
+        Ok(stream(
+            name.to_owned(),
+            settings,
+            &tally.unwrap_or(Tally::EMPTY),
+        ))
+    }
+
+    /// Sets what a stream keeps, from now on; answers it and whether it had no settings before.
+    pub fn set_stream(
+        &self,
+        caller: &Caller,
+        name: &Name,
+        settings: StreamSettings,
+    ) -> Result<(Stream, bool)> {
+        let audit = self.audit(caller, "stream.save", name.as_str());
+        let is_new = self.0.streams.put(name, settings, &audit)?;
+        Ok((self.stream(name.as_str())?, is_new))
+    }
+
+    /// Forgets what a stream keeps: everything again. Its records stay until they are too old.
+    pub fn delete_stream(&self, caller: &Caller, name: &Name) -> Result<()> {
+        let audit = self.audit(caller, "stream.delete", name.as_str());
+        if self.0.streams.delete(name.as_str(), &audit)? {
+            return Ok(());
+        }
+        Err(error::no_stream(name.as_str()))
+    }
+
+    fn audit(&self, caller: &Caller, action: &str, subject: &str) -> Audit {
+        Audit {
+            at: self.0.clock.now(),
+            who: caller.name.clone(),
+            action: action.to_owned(),
+            subject: subject.to_owned(),
+            outcome: "done".to_owned(),
+        }
+    }
+
+    /// Removes the segments whose records are all older than their streams keep them. Answers how
+    /// many went. Only whole segments go, so that a query sees one wholly or not at all.
+    pub fn tidy(&self) -> Result<usize> {
+        let settings = self.0.streams.all();
+        let kept_for = |stream: &str| {
+            let own = settings
+                .get(stream)
+                .and_then(|settings| settings.retention.as_deref());
+            own.and_then(|text| parse_duration(text).ok())
+                .or(self.0.config.retention)
+        };
+        let now = self.0.clock.now();
+        let is_old = |segment: &Arc<Segment>| {
+            segment.with(|contents| {
+                !contents.streams.is_empty()
+                    && contents.streams.iter().all(|(stream, tally)| {
+                        kept_for(stream)
+                            .is_some_and(|kept| now.since(newest(tally, contents.written)) > kept)
+                    })
+            })
+        };
+        if self.0.shelf.active().as_ref().is_some_and(is_old) {
+            self.rotate()?;
+        }
+        let mut segments = self.0.shelf.segments();
+        segments.pop();
+        segments.retain(is_old);
+        for segment in &segments {
+            recovery::remove(self.0.disk.as_ref(), segment)?;
+            self.0
+                .shelf
+                .change_segments(|all| all.retain(|one| one.name != segment.name));
+            self.0.shelf.forget_damage(&segment.name);
+            tracing::info!(segment = %segment.name, "a segment of the log was too old and is gone");
+        }
+        if !segments.is_empty() {
+            self.0
+                .streams
+                .know(self.0.shelf.streams().into_keys().collect());
+        }
+        Ok(segments.len())
+    }
+
+    /// Begins a new segment, if there is anything in the one that is written to.
+    pub fn rotate(&self) -> Result<()> {
+        let (done, rotated) = mpsc::channel();
+        self.0.queue.rotate(Box::new(move || {
+            let _nobody_waits = done.send(());
+        }))?;
+        rotated.recv().map_err(|_gone| error::ended())
+    }
+
+    /// Reads every frame of every segment and tells all damage, also what was known before.
+    pub fn check(&self) -> Result<Vec<Damage>> {
+        for segment in self.0.shelf.segments() {
+            let extents = segment.with(|contents| contents.extents.clone());
+            for extent in extents {
+                let damage = segment.visit(&extent, |_, _| true);
+                let damage =
+                    damage.map_err(|source| error::io(format!("read {}", segment.name), source))?;
+                self.0.shelf.report(damage);
+            }
+        }
+        Ok(self.damage())
+    }
+
+    /// Every place of damage that is known.
+    pub fn damage(&self) -> Vec<Damage> {
+        self.0.shelf.damage()
+    }
+
+    /// The store of the streams' settings and of the audit.
+    pub fn records(&self) -> &SharedRecords {
+        self.0.streams.records()
+    }
+
+    /// Whether records are taken, and why not.
+    pub fn health(&self) -> Result<()> {
+        self.0.door.pass()?;
+        self.0.streams.health()
+    }
+
+    /// Figures.
+    pub fn stats(&self) -> Stats {
+        let segments = self.0.shelf.segments();
+        let sum = |look: fn(&segment::Contents) -> u64| {
+            segments.iter().map(|segment| segment.with(look)).sum()
+        };
+        Stats {
+            records: sum(segment::Contents::count),
+            bytes: sum(|contents| contents.end),
+            segments: segments.len(),
+            last_seq: self.0.shelf.last_seq(),
+            dropped_bytes: self.0.dropped,
+            filtered: self.0.filtered.load(Ordering::Relaxed),
+            damaged: self.0.shelf.damage().len(),
+        }
+    }
+
+    /// The clock it goes by.
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.0.clock
+    }
+}
+
+impl std::fmt::Debug for Trajectory {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Trajectory({} records)", self.stats().records)
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.queue.end();
+        let writer = self
+            .writer
+            .get_mut()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if writer.is_some_and(|writer| writer.join().is_err()) {
+            tracing::error!("the writer of the log panicked");
+        }
+    }
+}
+
+/// Checks a record that a program made, and its stream's name.
+fn checked(record: &mut Record) -> Result<(), String> {
+    if record.stream.is_empty() {
+        DEFAULT_STREAM.clone_into(&mut record.stream);
+    }
+    let name = Name::new(&record.stream).map_err(|why| why.detail().to_owned())?;
+    if name.as_str() != record.stream {
+        name.as_str().clone_into(&mut record.stream);
+    }
+    ingest::check_size(record)
+}
+
+fn first_bytes<const N: usize>(digest: &Digest) -> [u8; N] {
+    digest.0.first_chunk().copied().unwrap_or([0; N])
+}
+
+fn stream(name: String, settings: StreamSettings, tally: &Tally) -> Stream {
+    let some = tally.count > 0;
+    Stream {
+        name,
+        settings,
+        records: tally.count,
+        first: some.then_some(Time(tally.min)),
+        last: some.then_some(Time(tally.max)),
+    }
+}
