@@ -2,11 +2,15 @@
 #![cfg(test)]
 
 mod architecture;
+#[cfg(feature = "atom")]
+mod atom;
 #[cfg(feature = "cask")]
 mod cask;
 #[cfg(all(feature = "cli", feature = "http", feature = "redb"))]
 mod cli;
 mod crash;
+#[cfg(feature = "dashare")]
+mod dashare;
 mod kernel;
 mod support;
 #[cfg(feature = "trajectory")]
