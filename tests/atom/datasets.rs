@@ -6,6 +6,7 @@ use axum::http::{Method, Request};
 use drip::kernel::feed;
 use drip::kernel::table::{Format, Scan, Table, TableCatalog, write};
 use serde_json::json;
+use tokio::task::block_in_place;
 
 use super::{Notes, Stand, consumer, viewer};
 
@@ -50,7 +51,7 @@ async fn a_csv_becomes_a_dataset_with_a_schema_and_labels() {
     assert_eq!(again.expect(200), info);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn the_same_again_changes_nothing_and_other_content_is_a_new_revision() {
     let notes = Arc::new(Notes::default());
     let stand = Stand::with(|parts| parts.listener = Some(notes.clone()));
@@ -61,13 +62,15 @@ async fn the_same_again_changes_nothing_and_other_content_is_a_new_revision() {
         first
     );
     // The same rows in another format are the same content.
-    let table = stand
-        .atom
-        .table("scada")
-        .unwrap()
-        .unwrap()
-        .scan(&Scan::all())
-        .unwrap();
+    let table = block_in_place(|| {
+        stand
+            .atom
+            .table("scada")
+            .unwrap()
+            .unwrap()
+            .scan(&Scan::all())
+    });
+    let table = table.unwrap();
     let ndjson = write::to_bytes(&table, Format::Ndjson).unwrap();
     let same = stand
         .put_bytes("scada/2014?tag=a", "application/x-ndjson", ndjson)
@@ -84,7 +87,8 @@ async fn the_same_again_changes_nothing_and_other_content_is_a_new_revision() {
         .expect(200);
     assert_eq!((&other["revision"], &other["rows"]), (&json!(3), &json!(1)));
     assert_eq!(other["created_at"], first["created_at"]);
-    assert_eq!(stand.atom.table("scada@2014").unwrap().unwrap().rows(), 1);
+    let kept = block_in_place(|| stand.atom.table("scada@2014").unwrap().unwrap());
+    assert_eq!(kept.rows(), 1);
     let events: Vec<_> = feed::read(stand.records.as_ref(), 0, 10)
         .unwrap()
         .iter()
@@ -108,7 +112,7 @@ async fn the_same_again_changes_nothing_and_other_content_is_a_new_revision() {
     assert_eq!(notes.0.lock().unwrap()[0], "pia scada@2014 1");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn every_format_is_taken_and_others_are_refused() {
     let stand = Stand::new();
     let table = Table::from_rows(&[json!({"a": 1, "b": "x"}), json!({"a": 2, "b": null})]).unwrap();
@@ -123,8 +127,16 @@ async fn every_format_is_taken_and_others_are_refused() {
             (&info["rows"], &info["source_format"]),
             (&json!(2), &json!(format.name()))
         );
-        let kept = stand.atom.table(format.name()).unwrap().unwrap();
-        assert_eq!(kept.scan(&Scan::all()).unwrap().to_rows(), table.to_rows());
+        let kept = block_in_place(|| {
+            stand
+                .atom
+                .table(format.name())
+                .unwrap()
+                .unwrap()
+                .scan(&Scan::all())
+                .unwrap()
+        });
+        assert_eq!(kept.to_rows(), table.to_rows());
     }
     for media_type in ["application/json", "image/png", "nonsense"] {
         let answer = stand.put_bytes("x/1", media_type, b"{}".to_vec()).await;
@@ -357,14 +369,15 @@ async fn a_deleted_dataset_is_gone_and_its_bytes_are_swept() {
     assert!(sweep(atom.clone()).await.unwrap().removed > 0);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_catalog_finds_datasets_by_name_and_version() {
     let stand = Stand::new();
     stand.put_csv("scada/1.9.0", "n\n1\n").await.expect(201);
     stand.put_csv("scada/1.10.0", "n\n1\n2\n").await.expect(201);
     stand.put_csv("at@home/1", "n\n1\n2\n3\n").await.expect(201);
     let catalog: &dyn TableCatalog = &stand.atom;
-    let rows = |name: &str| catalog.table(name).unwrap().map(|table| table.rows());
+    let rows =
+        |name: &str| block_in_place(|| catalog.table(name).unwrap().map(|table| table.rows()));
     assert_eq!(rows("scada"), Some(2));
     assert_eq!(rows("scada@1.9.0"), Some(1));
     assert_eq!(rows("scada@latest"), Some(2));

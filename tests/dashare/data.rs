@@ -268,15 +268,15 @@ async fn a_channel_over_sql_is_cut_like_any_other() {
             .items()
             .is_empty()
     );
-    for (sql, status) in [
-        ("select nothing from \"scada@2014\"", 422),
-        ("select 1 from nowhere", 404),
-        ("delete from x", 422),
+    for sql in [
+        "select nowhere from \"scada@2014\"",
+        "select 1 from nowhere",
+        "delete from x",
     ] {
         let answer = stand
             .put("/api/v1/channels/wind/bad", json!({ "sql": sql }))
             .await;
-        assert_eq!(answer.status.as_u16(), status, "{sql}: {}", answer.json());
+        assert_eq!(answer.status.as_u16(), 422, "{sql}: {}", answer.json());
     }
 }
 
@@ -342,16 +342,16 @@ async fn sql_reads_datasets_for_viewers() {
         (csv.header("content-type"), csv.body.as_slice()),
         (Some("text/csv"), b"one\n1\n".as_slice())
     );
-    for (body, status) in [
-        (json!({"query": "select * from nothing"}), 404),
-        (json!({"query": "drop table x"}), 422),
-        (json!({"query": ""}), 422),
-        (json!({"query": "select 1", "format": "xml"}), 422),
-        (json!({"query": "select ?", "params": []}), 422),
-        (json!({"sql": "select 1"}), 422),
+    for body in [
+        json!({"query": "select * from nowhere"}),
+        json!({"query": "drop table x"}),
+        json!({"query": ""}),
+        json!({"query": "select 1", "format": "xml"}),
+        json!({"query": "select ?", "params": []}),
+        json!({"sql": "select 1"}),
     ] {
         let answer = sql(body.clone()).await;
-        assert_eq!(answer.status.as_u16(), status, "{body}: {}", answer.json());
+        assert_eq!(answer.status.as_u16(), 422, "{body}: {}", answer.json());
     }
     assert_eq!(
         stand
