@@ -11,7 +11,11 @@ mod cli;
 mod crash;
 #[cfg(feature = "dashare")]
 mod dashare;
+#[cfg(feature = "fiche")]
+mod fiche;
 mod kernel;
+#[cfg(feature = "liquid")]
+mod liquid;
 mod support;
 #[cfg(feature = "trajectory")]
 mod trajectory;
