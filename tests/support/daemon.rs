@@ -17,7 +17,7 @@ use super::shim::Shim;
 /// The password of the account `admin` that [`Home::create_admin`] makes.
 pub(crate) const PASSWORD: &str = "a long enough passphrase";
 /// How long a start or an end may take on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A folder with everything that a daemon and its user have.
 pub(crate) struct Home {
