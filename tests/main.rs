@@ -16,6 +16,8 @@ mod fiche;
 mod kernel;
 #[cfg(feature = "liquid")]
 mod liquid;
+#[cfg(all(feature = "demo", feature = "redb"))]
+mod story;
 mod support;
 #[cfg(feature = "trajectory")]
 mod trajectory;

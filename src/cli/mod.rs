@@ -68,13 +68,10 @@ enum Command {
     #[cfg(feature = "dashare")]
     #[command(subcommand)]
     Dashare(crate::dashare::cli::Command),
-<<<<<<< HEAD
     /// Cards
     #[cfg(feature = "fiche")]
     #[command(subcommand)]
     Fiche(crate::fiche::cli::Command),
-=======
->>>>>>> liquid
     /// Pipelines, runs and schedules
     #[cfg(feature = "liquid")]
     #[command(subcommand)]
@@ -156,15 +153,12 @@ fn run(arguments: Arguments) -> Result<()> {
             &context.client()?,
             context.out,
         )),
-<<<<<<< HEAD
         #[cfg(feature = "fiche")]
         Command::Fiche(command) => runtime.block_on(crate::fiche::cli::run(
             command,
             &context.client()?,
             context.out,
         )),
-=======
->>>>>>> liquid
         #[cfg(feature = "liquid")]
         Command::Liquid(command) => runtime.block_on(crate::liquid::cli::run(
             command,

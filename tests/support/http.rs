@@ -90,6 +90,17 @@ impl Http {
         body: Option<&Value>,
     ) -> io::Result<Answer> {
         let bytes = body.map_or_else(Vec::new, |body| body.to_string().into_bytes());
+        self.send(method, path, body.map(|_| "application/json"), &bytes)
+    }
+
+    /// Sends a call with a body of any media type and reads the whole answer.
+    pub(crate) fn send(
+        &self,
+        method: &str,
+        path: &str,
+        media_type: Option<&str>,
+        bytes: &[u8],
+    ) -> io::Result<Answer> {
         let mut head = vec![
             format!("{method} {path} HTTP/1.1"),
             format!("host: {}", self.address),
@@ -99,11 +110,11 @@ impl Http {
         if let Some(token) = &self.token {
             head.push(format!("authorization: Bearer {token}"));
         }
-        if body.is_some() {
-            head.push("content-type: application/json".to_owned());
+        if let Some(media_type) = media_type {
+            head.push(format!("content-type: {media_type}"));
         }
         let head = head.join("\r\n") + "\r\n\r\n";
-        self.raw(&[head.as_bytes(), &bytes].concat())
+        self.raw(&[head.as_bytes(), bytes].concat())
     }
 
     /// Sends bytes as they are and reads the whole answer.
