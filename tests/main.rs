@@ -11,9 +11,13 @@ mod cli;
 mod crash;
 #[cfg(feature = "dashare")]
 mod dashare;
+#[cfg(feature = "fiche")]
+mod fiche;
 mod kernel;
 #[cfg(feature = "liquid")]
 mod liquid;
+#[cfg(all(feature = "demo", feature = "redb"))]
+mod story;
 mod support;
 #[cfg(feature = "trajectory")]
 mod trajectory;

@@ -68,6 +68,10 @@ enum Command {
     #[cfg(feature = "dashare")]
     #[command(subcommand)]
     Dashare(crate::dashare::cli::Command),
+    /// Cards
+    #[cfg(feature = "fiche")]
+    #[command(subcommand)]
+    Fiche(crate::fiche::cli::Command),
     /// Pipelines, runs and schedules
     #[cfg(feature = "liquid")]
     #[command(subcommand)]
@@ -145,6 +149,12 @@ fn run(arguments: Arguments) -> Result<()> {
         )),
         #[cfg(feature = "dashare")]
         Command::Dashare(command) => runtime.block_on(crate::dashare::cli::run(
+            command,
+            &context.client()?,
+            context.out,
+        )),
+        #[cfg(feature = "fiche")]
+        Command::Fiche(command) => runtime.block_on(crate::fiche::cli::run(
             command,
             &context.client()?,
             context.out,
