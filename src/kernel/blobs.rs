@@ -528,7 +528,7 @@ mod tests {
 
     async fn never_named(blobs: &Blobs, now: Time) -> Swept {
         blobs
-            .sweep(|_| Ok(false), now, Duration::from_secs(60))
+            .sweep(|_| Ok(false), now, Duration::from_mins(1))
             .await
             .unwrap()
     }
@@ -585,14 +585,14 @@ mod tests {
         let blobs = Blobs::folder(folder.path()).unwrap();
         let clock = crate::kernel::SystemClock;
         let now = crate::kernel::Clock::now(&clock);
-        let later = now.after(Duration::from_secs(120));
+        let later = now.after(Duration::from_mins(2));
         let held = blobs.put(pattern(100_000)).await.unwrap();
         let named = blobs.put(pattern(200_000)).await.unwrap().blob;
         drop(blobs.put(pattern(300_000)).await.unwrap());
         assert_eq!(never_named(&blobs, now).await.removed, 0, "all are young");
         let keep = named.chunks()[0];
         let swept = blobs
-            .sweep(|d| Ok(d == keep), later, Duration::from_secs(60))
+            .sweep(|d| Ok(d == keep), later, Duration::from_mins(1))
             .await
             .unwrap();
         assert_eq!((swept.removed, swept.bytes, swept.waiting), (1, 300_000, 1));

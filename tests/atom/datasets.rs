@@ -1,3 +1,5 @@
+//! Datasets through their routes.
+
 use std::sync::Arc;
 use std::time::Duration;
 

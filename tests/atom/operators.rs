@@ -1,3 +1,5 @@
+//! Operators through their routes.
+
 use std::sync::Arc;
 use std::time::Duration;
 

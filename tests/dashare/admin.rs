@@ -1,3 +1,5 @@
+//! Channels, grants and accounts through their routes.
+
 use axum::body::Body;
 use axum::http::{Method, Request};
 use drip::kernel::feed;

@@ -1,3 +1,5 @@
+//! What a channel answers.
+
 use axum::http::Method;
 use bytes::Bytes;
 use drip::dashare::Config;

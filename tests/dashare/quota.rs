@@ -1,3 +1,5 @@
+//! Quotas and rates, also under many requests at once.
+
 use std::sync::Arc;
 
 use axum::http::Method;

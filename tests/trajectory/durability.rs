@@ -1,3 +1,5 @@
+//! What the log promises of what it acknowledged.
+
 use std::time::Duration;
 
 use drip::kernel::feed::Idempotency;

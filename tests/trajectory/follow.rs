@@ -1,3 +1,5 @@
+//! Following the log as it grows.
+
 use drip::trajectory::{Filter, Record, TailEvent};
 
 use super::{Rig, record};

@@ -1,3 +1,5 @@
+//! Queries, compared with a plain scan.
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 

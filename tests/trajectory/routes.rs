@@ -1,3 +1,5 @@
+//! The log through its routes.
+
 use axum::body::{Body, Bytes, to_bytes};
 use axum::http::{Request, StatusCode};
 use axum::response::Response;

@@ -1,3 +1,5 @@
+//! What scripts may write into the log.
+
 use drip::kernel::access::{Caller, Role};
 use drip::kernel::script::{Call, ScriptContext, ScriptEngine};
 use drip::trajectory::script::module;

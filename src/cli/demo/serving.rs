@@ -232,7 +232,7 @@ fn forecast_source(model: &Value) -> Result<String> {
     Ok(source)
 }
 
-const FORECAST: &str = r#"        _ => throw `the model knows no turbine ${turbine}`,
+const FORECAST: &str = r"        _ => throw `the model knows no turbine ${turbine}`,
     };
     let direction = to_degrees(atan2(-u_100, -v_100)) + 360.0;
     let sector = floor(direction / 30.0 + 0.5).to_int() % 12;
@@ -252,7 +252,7 @@ const FORECAST: &str = r#"        _ => throw `the model knows no turbine ${turbi
     }
     min(before[1], 2050.0)
 }
-"#;
+";
 
 /// Numbers as Rhai writes floats: an integer would be of another type.
 fn floats(value: &Value) -> String {

@@ -13,9 +13,12 @@ pub struct MemoryRecords {
     state: Mutex<State>,
 }
 
+/// A row without its key: the revision and the value.
+type Kept = (u64, Vec<u8>);
+
 #[derive(Debug, Default, Clone)]
 struct State {
-    rows: BTreeMap<String, (u64, Vec<u8>)>,
+    rows: BTreeMap<String, Kept>,
     numbers: HashMap<&'static str, u64>,
 }
 
@@ -72,7 +75,7 @@ impl Records for MemoryRecords {
 
     fn apply(&self, set: ChangeSet) -> Result<Receipt> {
         let mut state = self.lock();
-        let mut undo: Vec<(String, Option<(u64, Vec<u8>)>)> = Vec::new();
+        let mut undo: Vec<(String, Option<Kept>)> = Vec::new();
         let mut receipt = Receipt::default();
         for change in set.changes {
             let current = state.rows.get(&change.key).map(|(revision, _)| *revision);
@@ -113,8 +116,7 @@ impl Records for MemoryRecords {
 /// `BTreeMap::range` panics on a range that ends before it begins; an empty answer is meant.
 fn is_empty(start: Bound<&str>, end: Bound<&str>) -> bool {
     match (start, end) {
-        (Bound::Excluded(a), Bound::Excluded(b)) => a >= b,
-        (Bound::Included(a), Bound::Excluded(b)) => a >= b,
+        (Bound::Excluded(a) | Bound::Included(a), Bound::Excluded(b)) => a >= b,
         _ => false,
     }
 }

@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use super::error::{Error, Kind, Result};
 
+#[expect(clippy::expect_used, reason = "the suite fails by panicking, with the promise's name")]
 pub mod conformance;
 mod memory;
 mod open;

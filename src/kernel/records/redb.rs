@@ -249,18 +249,15 @@ fn apply_one(
             take_back(rows, undo)?;
             return Ok(Err(refused));
         }
-        let revision = match &change.value {
-            Some(value) => {
-                let revision = current.unwrap_or(0) + 1;
-                let bytes = [&revision.to_le_bytes(), value.as_slice()].concat();
-                rows.insert(change.key.as_str(), bytes.as_slice())
-                    .map_err(storage)?;
-                revision
-            }
-            None => {
-                rows.remove(change.key.as_str()).map_err(storage)?;
-                0
-            }
+        let revision = if let Some(value) = &change.value {
+            let revision = current.unwrap_or(0) + 1;
+            let bytes = [&revision.to_le_bytes(), value.as_slice()].concat();
+            rows.insert(change.key.as_str(), bytes.as_slice())
+                .map_err(storage)?;
+            revision
+        } else {
+            rows.remove(change.key.as_str()).map_err(storage)?;
+            0
         };
         undo.push((&change.key, old));
         receipt.revisions.push(revision);
