@@ -2,12 +2,20 @@
 #![cfg(test)]
 
 mod architecture;
+#[cfg(feature = "atom")]
+mod atom;
 #[cfg(feature = "cask")]
 mod cask;
 #[cfg(all(feature = "cli", feature = "http", feature = "redb"))]
 mod cli;
 mod crash;
+#[cfg(feature = "dashare")]
+mod dashare;
+#[cfg(feature = "fiche")]
+mod fiche;
 mod kernel;
+#[cfg(feature = "liquid")]
+mod liquid;
 mod support;
 #[cfg(feature = "trajectory")]
 mod trajectory;
