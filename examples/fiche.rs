@@ -28,7 +28,7 @@ fn main() -> Result<()> {
     let model = CardDraft::parse(json!({
         "kind": "model", "name": "wind-power", "version": "1.0.0",
         "summary": "风电功率预测, an hour ahead",
-        "datasets": ["scada@2014"],
+        "data": ["scada@2014"],
     }))?;
     let saved = fiche.save(&ada, &model, Conditions::default())?;
     println!(

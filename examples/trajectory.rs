@@ -52,7 +52,11 @@ fn main() -> Result<()> {
         );
     }
     let histogram = log.histogram(&Filter::default(), 10)?;
-    println!("{} buckets of time", histogram.buckets.len());
+    println!(
+        "{} records in {} stretches of time",
+        histogram.total,
+        histogram.items.len()
+    );
 
     drop(log);
     let log = open(folder.path())?;
