@@ -21,6 +21,9 @@ struct Round {
     crowd: Sample,
 }
 
+/// What a line of the answer is called, and where it is found in a round.
+type Line = (&'static str, fn(&Round) -> Sample);
+
 fn main() -> Result<()> {
     let plan = Plan::from_args();
     let folder = folder()?;
@@ -69,7 +72,7 @@ fn saves(fiche: &Fiche, threads: usize, time: Duration) -> Result<Sample> {
             .save(&caller, &draft(number)?, Conditions::default())
             .map(drop)
     })?;
-    let indexed = fiche.wait_indexed(fiche.last_number()?, Duration::from_secs(60));
+    let indexed = fiche.wait_indexed(fiche.last_number()?, Duration::from_mins(1));
     assert!(indexed, "the index lags by a minute");
     sample.cpu = cpu_time()? - begun;
     Ok(sample)
@@ -79,8 +82,7 @@ fn tell(rounds: &[Round]) {
     let rate = |of: fn(&Round) -> Sample| median(rounds.iter().map(|r| of(r).per_second()));
     println!("medians of {} rounds", rounds.len());
     println!("append 4 KiB + fdatasync  {:>7.0} /s", rate(|r| r.bare));
-    let lines: [(&str, fn(&Round) -> Sample); 2] =
-        [("1 thread", |r| r.alone), ("32 threads", |r| r.crowd)];
+    let lines: [Line; 2] = [("1 thread", |r| r.alone), ("32 threads", |r| r.crowd)];
     for (name, of) in lines {
         let cpu = median(rounds.iter().map(|r| of(r).cpu_each()));
         let ratio = median(

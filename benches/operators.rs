@@ -40,6 +40,9 @@ struct Round {
     one: Sample,
 }
 
+/// What a line of the answer is called, and where it is found in a round.
+type Line = (&'static str, fn(&Round) -> Sample);
+
 fn main() -> Result<()> {
     let plan = Plan::from_args();
     let caller = Caller::system();
@@ -136,7 +139,7 @@ fn by_row(sample: Sample) -> Sample {
 
 fn tell(rounds: &[Round]) {
     println!("medians of {} rounds", rounds.len());
-    let lines: [(&str, fn(&Round) -> Sample); 4] = [
+    let lines: [Line; 4] = [
         ("bare Rhai engine, no limits", |r| r.bare),
         ("script::call_many, 1000 rows", |r| r.many),
         ("Atom::compute_rows, 1000 rows", |r| r.rows),
