@@ -1,6 +1,8 @@
 //! Every integration test, linked once.
 #![cfg(test)]
 
+#[cfg(all(feature = "http", feature = "redb"))]
+mod access;
 mod architecture;
 #[cfg(feature = "cask")]
 mod cask;
@@ -8,6 +10,8 @@ mod cask;
 mod cli;
 mod crash;
 mod kernel;
+#[cfg(all(feature = "demo", feature = "web"))]
+mod real;
 mod support;
 #[cfg(feature = "trajectory")]
 mod trajectory;

@@ -42,12 +42,12 @@ pub struct Web {
 }
 
 impl Web {
-    /// The pages of what is open.
-    pub fn of(app: &App, behind_proxy: bool) -> Self {
+    /// The pages of what is open, and of an API with these routes.
+    pub fn of(app: &App, api: Vec<RouteInfo>, behind_proxy: bool) -> Self {
         Self {
             access: app.access.clone(),
             counts: app.counts(),
-            api: Arc::new(app.routes().table().to_vec()),
+            api: Arc::new(api),
             behind_proxy,
         }
     }
