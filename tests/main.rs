@@ -4,11 +4,15 @@
 #[cfg(all(feature = "http", feature = "redb"))]
 mod access;
 mod architecture;
+#[cfg(feature = "atom")]
+mod atom;
 #[cfg(feature = "cask")]
 mod cask;
 #[cfg(all(feature = "cli", feature = "http", feature = "redb"))]
 mod cli;
 mod crash;
+#[cfg(feature = "dashare")]
+mod dashare;
 mod kernel;
 #[cfg(all(feature = "demo", feature = "web"))]
 mod real;

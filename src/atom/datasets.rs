@@ -89,13 +89,12 @@ impl Atom {
             before.as_ref().map(|kept| kept.revision),
         )?;
         let known = before.filter(|kept| same_source(&kept.row, &sent, &meta));
-        let (row, written) = match known {
-            // What was sent before need not be read again.
-            Some(kept) => (kept.row, None),
-            None => {
-                let (row, written) = self.convert(&meta, &sent)?;
-                (row, Some(written))
-            }
+        // What was sent before need not be read again.
+        let (row, written) = if let Some(kept) = known {
+            (kept.row, None)
+        } else {
+            let (row, written) = self.convert(&meta, &sent)?;
+            (row, Some(written))
         };
         drop(sent);
         let (info, is_new) = self.keep(caller, (name, version), &meta, row, guard)?;

@@ -8,6 +8,7 @@ use super::model::{Channel, ChannelSpec, Unit};
 use super::{Dashare, may_ask, may_write};
 use crate::kernel::access::{Caller, Role};
 use crate::kernel::format::{decode, encode};
+use crate::kernel::name::nearest;
 use crate::kernel::records::{ChangeSet, Expect, Scan};
 use crate::kernel::table::{Column, ColumnType};
 use crate::kernel::{Fault, Name, Result};
@@ -188,7 +189,7 @@ impl Dashare {
                     faults.push(Fault::new(
                         "/time_column",
                         format!("`{name}` holds {}, not times", column.kind.name()),
-                    ))
+                    ));
                 }
                 Some(_) => {}
                 None => faults.push(missing("/time_column", name, &columns)),
@@ -228,12 +229,11 @@ pub(super) fn plain_sql(sql: &str) -> &str {
 
 pub(super) fn missing(pointer: &str, name: &str, columns: &[Column]) -> Fault {
     let known = columns.iter().map(|column| column.name.as_str());
-    let hint = match crate::kernel::name::nearest(name, known.clone()) {
-        Some(near) => format!("did you mean `{near}`?"),
-        None => {
-            let names: Vec<_> = known.take(20).map(|name| format!("`{name}`")).collect();
-            format!("there are {}", names.join(", "))
-        }
+    let hint = if let Some(near) = nearest(name, known.clone()) {
+        format!("did you mean `{near}`?")
+    } else {
+        let names: Vec<_> = known.take(20).map(|name| format!("`{name}`")).collect();
+        format!("there are {}", names.join(", "))
     };
     let shown: String = name.chars().take(60).collect();
     Fault::new(pointer, format!("there is no column `{shown}`: {hint}"))

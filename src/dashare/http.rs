@@ -28,8 +28,16 @@ const QUOTA: &str = "/api/v1/users/{name}/quota";
 
 /// The table of DaShare.
 pub fn routes(dashare: Dashare) -> Routes {
-    const READ: Needs = Needs::Granted(MODULE);
-    const WRITE: Needs = Needs::Write(MODULE);
+    channels()
+        .with_state(dashare.clone())
+        .and(uses().with_state(dashare))
+}
+
+const READ: Needs = Needs::Granted(MODULE);
+const WRITE: Needs = Needs::Write(MODULE);
+
+/// Channels and who may read them.
+fn channels() -> Routes<Dashare> {
     Routes::new(MODULE)
         .add(
             get("/api/v1/channels", READ, list_channels)
@@ -44,7 +52,11 @@ pub fn routes(dashare: Dashare) -> Routes {
                 .answers::<Channel>(200)
                 .answers::<Channel>(201),
         )
-        .add(get(CHANNEL, READ, get_channel).says("One channel").answers::<Channel>(200))
+        .add(
+            get(CHANNEL, READ, get_channel)
+                .says("One channel")
+                .answers::<Channel>(200),
+        )
         .add(
             delete(CHANNEL, WRITE, delete_channel)
                 .says("Delete a channel and its grants; what was used stays on record")
@@ -63,8 +75,21 @@ pub fn routes(dashare: Dashare) -> Routes {
                 .answers::<Grant>(200)
                 .answers::<Grant>(201),
         )
-        .add(get(GRANT, READ, get_grant).says("One grant").answers::<Grant>(200))
-        .add(delete(GRANT, WRITE, delete_grant).says("Take a grant back").answers::<()>(204))
+        .add(
+            get(GRANT, READ, get_grant)
+                .says("One grant")
+                .answers::<Grant>(200),
+        )
+        .add(
+            delete(GRANT, WRITE, delete_grant)
+                .says("Take a grant back")
+                .answers::<()>(204),
+        )
+}
+
+/// The data, how much may be taken, what was.
+fn uses() -> Routes<Dashare> {
+    Routes::new(MODULE)
         .add(
             get("/api/v1/channels/{group}/{name}/data", READ, data)
                 .says("The data of a channel: charged, and refused as a whole beyond the quota")
@@ -104,7 +129,6 @@ pub fn routes(dashare: Dashare) -> Routes {
                 .takes::<SqlBody>()
                 .answers::<Rows>(200),
         )
-        .with_state(dashare)
 }
 
 /// What a channel is made of.

@@ -1,6 +1,6 @@
 //! Many cards at once: all or none, as NDJSON out, as NDJSON in.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::draft::{CARD_MAX_BYTES, CARD_MAX_DEPTH, CardDraft, read_json};
@@ -34,7 +34,7 @@ pub struct Batch {
 }
 
 /// What an import did.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Imported {
     /// How many lines hold a card that now stands as the line says.
     pub accepted: usize,
@@ -51,7 +51,7 @@ pub struct Imported {
 }
 
 /// A line of an import that is no card.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rejected {
     /// Which line, counted from 1.
     pub line: usize,
@@ -197,6 +197,16 @@ fn import_step(plan: &mut Plan<'_>, step: &[CardDraft], mut done: Imported) -> R
 }
 
 impl Imported {
+    /// Takes over what another import did.
+    pub fn add(&mut self, other: Self) {
+        self.accepted += other.accepted;
+        self.created += other.created;
+        self.updated += other.updated;
+        self.unchanged += other.unchanged;
+        self.refused += other.refused;
+        self.rejected.extend(other.rejected);
+    }
+
     fn reject(&mut self, line: usize, refused: &Error) {
         self.refused += 1;
         if self.rejected.len() < REJECTED_MAX {

@@ -1,13 +1,13 @@
 //! What changed between two revisions, field by field.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::draft::pointer_part;
 use super::model::Card;
 
 /// What changed between two revisions of a card.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Diff {
     /// The earlier revision.
     pub from: u64,
@@ -18,12 +18,12 @@ pub struct Diff {
 }
 
 /// One field that differs.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Changed {
     /// Where: an RFC 6901 pointer such as `/config/hidden`.
     pub path: String,
     /// `added`, `removed` or `changed`.
-    pub change: &'static str,
+    pub change: String,
     /// What was there; null where there was nothing.
     pub from: Value,
     /// What is there now; null where there is nothing.
@@ -68,7 +68,8 @@ fn compare(path: &str, from: Option<&Value>, to: Option<&Value>, changes: &mut V
                 (None, _) => "added",
                 (_, None) => "removed",
                 _ => "changed",
-            },
+            }
+            .to_owned(),
             from: from.cloned().unwrap_or_default(),
             to: to.cloned().unwrap_or_default(),
         }),
@@ -91,7 +92,14 @@ mod tests {
         );
         let told: Vec<_> = changes
             .iter()
-            .map(|c| (c.path.as_str(), c.change, c.from.clone(), c.to.clone()))
+            .map(|c| {
+                (
+                    c.path.as_str(),
+                    c.change.as_str(),
+                    c.from.clone(),
+                    c.to.clone(),
+                )
+            })
             .collect();
         assert_eq!(
             told,

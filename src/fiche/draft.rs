@@ -71,6 +71,21 @@ impl CardDraft {
         &self.fields
     }
 
+    /// The document that reads as this.
+    pub fn document(&self) -> Value {
+        let mut document = Map::new();
+        let key = &self.key;
+        let mut put = |field: &str, text: &str| document.insert(field.to_owned(), text.into());
+        put("kind", key.kind.as_str());
+        put("name", key.name.as_str());
+        put("version", key.version.as_str());
+        if let Some(stage) = self.stage {
+            put("stage", stage.as_str());
+        }
+        document.extend(self.fields.clone());
+        Value::Object(document)
+    }
+
     /// Whether saving this would change the card.
     pub(super) fn differs(&self, card: &Card) -> bool {
         self.fields != card.fields

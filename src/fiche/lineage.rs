@@ -34,6 +34,17 @@ pub enum Direction {
     Both,
 }
 
+impl Direction {
+    /// The word for it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Up => "up",
+            Self::Down => "down",
+            Self::Both => "both",
+        }
+    }
+}
+
 impl std::str::FromStr for Direction {
     type Err = Error;
 

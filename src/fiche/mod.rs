@@ -31,6 +31,10 @@
 
 mod bundle;
 mod changes;
+#[cfg(feature = "cli")]
+pub mod cli;
+#[cfg(feature = "client")]
+pub mod client;
 mod diff;
 mod draft;
 mod error;
@@ -41,6 +45,8 @@ mod lineage;
 mod model;
 mod plan;
 mod refs;
+#[cfg(feature = "script")]
+pub mod script;
 mod search;
 mod store;
 

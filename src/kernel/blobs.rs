@@ -263,17 +263,24 @@ impl Blobs {
                 swept.waiting += 1;
                 continue;
             }
-            if self.remove(digest, &meta.location).await? {
+            if self.remove(digest, &meta.location, &named).await? {
                 swept.removed += 1;
                 swept.bytes += meta.size;
             }
         }
-        self.remove_stages(now, grace)?;
+        // A stage is young while its writer lives; a writer of one chunk lives less than a minute.
+        self.remove_stages(now, grace.max(Duration::from_mins(1)))?;
         Ok(swept)
     }
 
-    /// Removes one chunk unless someone began to rely on it meanwhile.
-    async fn remove(&self, digest: Digest, path: &StorePath) -> Result<bool> {
+    /// Removes one chunk unless someone began to rely on it meanwhile. It is marked first, so that
+    /// nobody begins to; then `named` is asked once more, for who began and ended since.
+    async fn remove(
+        &self,
+        digest: Digest,
+        path: &StorePath,
+        named: &impl Fn(Digest) -> Result<bool>,
+    ) -> Result<bool> {
         {
             let mut held = self.lock();
             if held.contains_key(&digest) {
@@ -281,12 +288,16 @@ impl Blobs {
             }
             held.insert(digest, REMOVING);
         }
-        let outcome = self.store.delete(path).await;
+        let outcome = match named(digest) {
+            Ok(false) => match self.store.delete(path).await {
+                Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(true),
+                Err(source) => Err(failed("remove a chunk", source)),
+            },
+            Ok(true) => Ok(false),
+            Err(error) => Err(error),
+        };
         self.lock().remove(&digest);
-        match outcome {
-            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(true),
-            Err(source) => Err(failed("remove a chunk", source)),
-        }
+        outcome
     }
 
     /// Removes what a crash left of chunks half-written: files that `list` hides.

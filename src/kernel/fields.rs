@@ -110,14 +110,12 @@ impl Fields {
     /// A whole number from 0 on.
     pub fn whole(&mut self, name: &'static str) -> Option<u64> {
         let value = self.take(name)?;
-        match value.as_u64() {
-            Some(number) => Some(number),
-            None => {
-                let shown: String = value.to_string().chars().take(40).collect();
-                self.fault(name, format!("is {shown}, not a whole number from 0 on"));
-                None
-            }
+        let number = value.as_u64();
+        if number.is_none() {
+            let shown: String = value.to_string().chars().take(40).collect();
+            self.fault(name, format!("is {shown}, not a whole number from 0 on"));
         }
+        number
     }
 
     /// A list of anything.

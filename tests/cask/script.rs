@@ -16,8 +16,7 @@ fn run(store: &Store, role: Role, source: &str) -> Result<Value> {
         run_id: None,
     };
     let call = Call::new().tagged(context.into_tag());
-    let none: [(String, rhai::Dynamic); 0] = [];
-    let answer = engine.eval(&program, none, &call)?;
+    let answer = engine.eval(&program, Vec::new(), &call)?;
     drip::kernel::script::from_dynamic(&answer)
 }
 

@@ -16,9 +16,12 @@ fn run(log: &Trajectory, role: Role) -> drip::kernel::Result<()> {
         caller: Caller::new("ada", role),
         run_id: Some("run-1".into()),
     };
-    let none: [(String, rhai::Dynamic); 0] = [];
     engine
-        .eval(&program, none, &Call::new().tagged(context.into_tag()))
+        .eval(
+            &program,
+            Vec::new(),
+            &Call::new().tagged(context.into_tag()),
+        )
         .map(drop)
 }
 

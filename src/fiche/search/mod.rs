@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tantivy::collector::{Collector, Count, TopDocs};
 use tantivy::{DocAddress, Order, Searcher, TantivyDocument};
@@ -57,6 +57,19 @@ pub enum Sort {
     NameBackwards,
 }
 
+impl Sort {
+    /// The word for it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Relevance => "relevance",
+            Self::Newest => "-updated",
+            Self::Oldest => "updated",
+            Self::Name => "name",
+            Self::NameBackwards => "-name",
+        }
+    }
+}
+
 impl std::str::FromStr for Sort {
     type Err = crate::kernel::Error;
 
@@ -92,7 +105,7 @@ pub struct Search {
 }
 
 /// A card that was found.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Hit {
     /// The card as it stands now.
     pub card: Card,
@@ -103,7 +116,7 @@ pub struct Hit {
 }
 
 /// What a search found.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Found {
     /// The cards of this page.
     pub items: Vec<Hit>,

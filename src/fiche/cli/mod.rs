@@ -1,0 +1,418 @@
+//! `dripctl fiche …`: the cards of a daemon.
+
+mod apply;
+mod bulk;
+mod show;
+
+use clap::{Args, Subcommand};
+use serde_json::{Map, Value, json};
+
+use super::client::FicheClient;
+use super::draft::CardDraft;
+use super::lineage::Direction;
+use super::model::{Card, CardKey, CardKind, Conditions, Outcome, Stage};
+use super::refs::Reference;
+use super::search::Search;
+use super::store::Filter;
+use crate::kernel::cli::{Output, pairs};
+use crate::kernel::client::Client;
+use crate::kernel::{Error, Kind, Name, Result};
+
+/// Cards of algorithms, models, parameters, applications and datasets.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Save a card: a new revision when its content differs
+    Save(Box<SaveArgs>),
+    /// Show a card
+    Get {
+        /// KIND NAME [VERSION], or KIND:NAME@VERSION; the latest version unless one is given
+        #[arg(required = true, num_args = 1..=3, value_name = "CARD")]
+        card: Vec<String>,
+        /// An earlier revision, also of a deleted card
+        #[arg(long)]
+        revision: Option<u64>,
+    },
+    /// List the cards of a kind
+    List {
+        /// algorithm, model, parameter, application or dataset
+        kind: String,
+        /// Only cards of this name
+        #[arg(long)]
+        name: Option<String>,
+        /// Which of them
+        #[command(flatten)]
+        only: Only,
+    },
+    /// Find cards by words, in Chinese and English
+    Search {
+        /// Words, "a phrase", field:word, word*, AND, OR, NOT
+        query: Vec<String>,
+        /// Only cards of this kind
+        #[arg(long)]
+        kind: Option<String>,
+        /// Which of them
+        #[command(flatten)]
+        only: Only,
+        /// relevance, name, -name, updated or -updated
+        #[arg(long, default_value = "relevance", allow_hyphen_values = true)]
+        sort: String,
+        /// At most so many
+        #[arg(long, default_value_t = 20)]
+        limit: usize,
+    },
+    /// Show every revision of a card
+    History {
+        /// KIND NAME [VERSION], or KIND:NAME@VERSION
+        #[arg(required = true, num_args = 1..=3, value_name = "CARD")]
+        card: Vec<String>,
+    },
+    /// Show what changed between two revisions
+    Diff {
+        /// KIND NAME [VERSION], or KIND:NAME@VERSION
+        #[arg(required = true, num_args = 1..=3, value_name = "CARD")]
+        card: Vec<String>,
+        /// The earlier revision; the one before `to` unless told
+        #[arg(long)]
+        from: Option<u64>,
+        /// The later revision; the newest unless told
+        #[arg(long)]
+        to: Option<u64>,
+    },
+    /// Show what a card is made from, and what is made from it
+    Lineage {
+        /// KIND NAME [VERSION], or KIND:NAME@VERSION
+        #[arg(required = true, num_args = 1..=3, value_name = "CARD")]
+        card: Vec<String>,
+        /// up, down or both
+        #[arg(long, default_value = "both")]
+        direction: String,
+        /// At most so many steps
+        #[arg(long)]
+        depth: Option<usize>,
+    },
+    /// Move a card to another stage of its life
+    Stage {
+        /// The card as for `get`, then experiment, development, testing, deployed, accepted or retired
+        #[arg(required = true, num_args = 2..=4, value_names = ["CARD", "STAGE"])]
+        card_and_stage: Vec<String>,
+        /// Why
+        #[arg(long, short = 'm', default_value = "")]
+        comment: String,
+    },
+    /// Delete a card; its history stays readable
+    Delete {
+        /// KIND NAME VERSION, or KIND:NAME@VERSION
+        #[arg(required = true, num_args = 1..=3, value_name = "CARD")]
+        card: Vec<String>,
+    },
+    /// Show what changed, in order
+    Changes {
+        /// Only changes after this number
+        #[arg(long)]
+        after: Option<u64>,
+        /// At most so many
+        #[arg(long, default_value_t = 50)]
+        limit: usize,
+        /// Go on showing what changes, until interrupted
+        #[arg(long, short = 'f')]
+        follow: bool,
+    },
+    /// Save the cards of a file or a folder (JSON, NDJSON, TOML, YAML), all or none
+    Apply {
+        /// The file or the folder; `-` for JSON from standard input
+        #[arg(long, short = 'f', required = true, value_name = "FILE")]
+        file: Vec<String>,
+        /// Only show what would change
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Take in cards as NDJSON, with the stages they have
+    Import {
+        /// The file; `-` for standard input
+        file: String,
+    },
+    /// Write all cards as NDJSON
+    Export {
+        /// Only cards of this kind
+        #[arg(long)]
+        kind: Option<String>,
+        /// Where to; standard output unless told
+        #[arg(long, short = 'o', value_name = "FILE")]
+        output: Option<std::path::PathBuf>,
+    },
+}
+
+/// Which cards.
+#[derive(Debug, Args)]
+pub struct Only {
+    /// Only cards in this stage
+    #[arg(long)]
+    stage: Option<String>,
+    /// Only cards with this label; more than once for several
+    #[arg(long = "label", value_name = "KEY:VALUE")]
+    labels: Vec<String>,
+}
+
+impl Only {
+    fn filter(self, kind: Option<&str>, name: Option<String>) -> Result<Filter> {
+        Ok(Filter {
+            kind: kind.map(str::parse).transpose()?,
+            name,
+            stage: self.stage.as_deref().map(str::parse).transpose()?,
+            labels: self.labels,
+        })
+    }
+}
+
+/// What to save.
+#[derive(Debug, Args)]
+pub struct SaveArgs {
+    /// KIND NAME VERSION, or KIND:NAME@VERSION, or a file that says it itself
+    #[arg(num_args = 0..=3, value_name = "CARD")]
+    card: Vec<String>,
+    /// The card as a JSON, TOML or YAML file; `-` for JSON from standard input
+    #[arg(long, short = 'f')]
+    file: Option<String>,
+    /// What it is, in a sentence
+    #[arg(long)]
+    summary: Option<String>,
+    /// What else there is to say
+    #[arg(long)]
+    remark: Option<String>,
+    /// Text or JSON; @FILE reads a file
+    #[arg(long)]
+    config: Option<String>,
+    /// A label; more than once for several
+    #[arg(long = "label", value_name = "KEY=VALUE")]
+    labels: Vec<String>,
+    /// What it needs: KIND:NAME@VERSION, with commas between several
+    #[arg(long)]
+    requires: Option<String>,
+    /// The datasets that it was made from
+    #[arg(long)]
+    data: Option<String>,
+    /// The algorithm that it was made by
+    #[arg(long)]
+    algorithm: Option<String>,
+    /// Any other field; JSON is taken as such
+    #[arg(long = "set", value_name = "FIELD=VALUE")]
+    fields: Vec<String>,
+    /// Only when the card is at this revision
+    #[arg(long)]
+    if_match: Option<u64>,
+    /// Only when there is no such card yet
+    #[arg(long)]
+    create: bool,
+}
+
+/// Does what a command says.
+pub async fn run(command: Command, client: &Client, out: Output) -> Result<()> {
+    let fiche = FicheClient::new(client.clone());
+    match command {
+        Command::Save(args) => save(&fiche, *args, out).await,
+        Command::Get { card, revision } => {
+            let card = fiche.get(&read_card(&card)?, revision).await?;
+            show::card(&card, out)
+        }
+        Command::List { kind, name, only } => {
+            let cards = fiche.list(&only.filter(Some(&kind), name)?).await?;
+            let empty = format!(
+                "no such {kind} cards; make one with `dripctl fiche save {kind} NAME VERSION`"
+            );
+            let fields = [
+                "name",
+                "version",
+                "stage",
+                "revision",
+                "summary",
+                "updated_at",
+            ];
+            out.rows(&cards, &fields, &empty)
+        }
+        Command::Search {
+            query,
+            kind,
+            only,
+            sort,
+            limit,
+        } => {
+            let search = Search {
+                q: query.join(" "),
+                filter: only.filter(kind.as_deref(), None)?,
+                sort: sort.parse()?,
+                offset: 0,
+                limit,
+            };
+            show::found(&fiche.search(&search).await?, out)
+        }
+        Command::History { card } => show::history(&fiche.history(&read_card(&card)?).await?, out),
+        Command::Diff { card, from, to } => {
+            show::diff(&fiche.diff(&read_card(&card)?, from, to).await?, out)
+        }
+        Command::Lineage {
+            card,
+            direction,
+            depth,
+        } => {
+            let (key, direction) = (read_card(&card)?, direction.parse()?);
+            let lineage = fiche.lineage(&key, direction, depth).await?;
+            show::lineage(&lineage, direction, out)
+        }
+        Command::Stage {
+            card_and_stage,
+            comment,
+        } => stage(&fiche, card_and_stage, &comment, out).await,
+        Command::Delete { card } => {
+            let key = read_card(&card)?;
+            fiche.delete(&key).await?;
+            out.done(
+                &format!("deleted {}; its history can still be read", key.reference()),
+                &json!({"deleted": key.reference()}),
+            )
+        }
+        Command::Changes {
+            after,
+            limit,
+            follow: false,
+        } => show::changes(&fiche.changes(after.unwrap_or(0), limit).await?, out),
+        Command::Changes { after, .. } => bulk::follow(&fiche, after, out).await,
+        Command::Apply { file, dry_run } => apply::run(&fiche, &file, dry_run, out).await,
+        Command::Import { file } => bulk::import(&fiche, &file, out).await,
+        Command::Export { kind, output } => {
+            let kind = kind.as_deref().map(str::parse).transpose()?;
+            bulk::export(&fiche, kind, output.as_deref(), out).await
+        }
+    }
+}
+
+/// The card that the words of a command line name.
+fn read_card(words: &[String]) -> Result<CardKey> {
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    match words.as_slice() {
+        [kind, name, version] => CardKey::new(kind, name, version),
+        [kind, name] => match name.rsplit_once('@') {
+            Some((name, version)) => CardKey::new(kind, name, version),
+            None => CardKey::new(kind, name, "latest"),
+        },
+        [one] => read_reference(one),
+        _ => Err(unreadable("")),
+    }
+}
+
+fn read_reference(text: &str) -> Result<CardKey> {
+    if let Some(key) = CardKey::from_subject(text) {
+        return Ok(key);
+    }
+    let reference = Reference::parse(text).map_err(|_why| unreadable(text))?;
+    Ok(CardKey {
+        kind: reference.kind.ok_or_else(|| unreadable(text))?,
+        name: reference.name,
+        version: reference.version.map_or_else(|| Name::new("latest"), Ok)?,
+    })
+}
+
+fn unreadable(text: &str) -> Error {
+    Error::new(
+        Kind::Usage,
+        "bad_card_name",
+        format!("`{text}` names no card: write KIND NAME VERSION, or KIND:NAME@VERSION"),
+    )
+}
+
+async fn stage(
+    fiche: &FicheClient,
+    mut words: Vec<String>,
+    comment: &str,
+    out: Output,
+) -> Result<()> {
+    let to: Stage = words.pop().unwrap_or_default().parse()?;
+    let card = fiche.stage(&read_card(&words)?, to, comment).await?;
+    let said = format!(
+        "{} is in {} (revision {})",
+        card.key.reference(),
+        card.stage,
+        card.revision
+    );
+    out.done(&said, &card)
+}
+
+async fn save(fiche: &FicheClient, args: SaveArgs, out: Output) -> Result<()> {
+    let conditions = Conditions {
+        revision: args.if_match,
+        create_only: args.create,
+    };
+    let draft = args.draft()?;
+    let saved = fiche.save(&draft, conditions).await?;
+    let did = if saved.outcome == Outcome::Created {
+        "created"
+    } else {
+        "saved"
+    };
+    let said = format!(
+        "{did} {} (revision {})",
+        draft.key().reference(),
+        saved.card.revision
+    );
+    out.done(&said, &saved.card)
+}
+
+impl SaveArgs {
+    fn draft(self) -> Result<CardDraft> {
+        let (mut words, mut file) = (self.card, self.file);
+        if let ([one], None) = (words.as_slice(), &file)
+            && read_reference(one).is_err()
+        {
+            file = words.pop();
+        }
+        let mut fields = match &file {
+            Some(file) => apply::read_one(file)?,
+            None => Map::new(),
+        };
+        let texts = [
+            ("summary", self.summary),
+            ("remark", self.remark),
+            ("requires", self.requires),
+            ("data", self.data),
+            ("algorithm", self.algorithm),
+        ];
+        for (field, text) in texts {
+            if let Some(text) = text {
+                fields.insert(field.to_owned(), Value::String(text));
+            }
+        }
+        if let Some(config) = self.config {
+            fields.insert("config".to_owned(), read_config(&config)?);
+        }
+        if !self.labels.is_empty() {
+            fields.insert("labels".to_owned(), read_labels(&self.labels)?);
+        }
+        fields.extend(pairs(&self.fields)?);
+        let document = Value::Object(fields);
+        if words.is_empty() {
+            return CardDraft::parse(document);
+        }
+        let key = read_card(&words)?;
+        CardDraft::named(document, key.kind, key.name.as_str(), key.version.as_str())
+    }
+}
+
+/// JSON where it is JSON, else text; `@FILE` is what the file holds.
+fn read_config(given: &str) -> Result<Value> {
+    let text = match given.strip_prefix('@') {
+        Some(file) => String::from_utf8_lossy(&crate::kernel::cli::read_input(file)?).into_owned(),
+        None => given.to_owned(),
+    };
+    Ok(serde_json::from_str(&text).unwrap_or(Value::String(text)))
+}
+
+fn read_labels(given: &[String]) -> Result<Value> {
+    let labels = given.iter().map(|pair| {
+        let split = pair.split_once('=').or_else(|| pair.split_once(':'));
+        let (key, value) = split.ok_or_else(|| {
+            let why = format!("`{pair}` is no label: write key=value");
+            Error::new(Kind::Usage, "bad_label", why)
+        })?;
+        Ok((key.to_owned(), Value::from(value)))
+    });
+    labels.collect::<Result<Map<_, _>>>().map(Value::Object)
+}

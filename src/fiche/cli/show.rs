@@ -1,0 +1,256 @@
+//! How cards look to people.
+
+use std::collections::HashSet;
+
+use serde_json::{Value, json};
+
+use super::{Card, Direction};
+use crate::fiche::Change;
+use crate::fiche::diff::{Changed, Diff};
+use crate::fiche::lineage::{Edge, Lineage};
+use crate::fiche::search::Found;
+use crate::kernel::Result;
+use crate::kernel::cli::Output;
+
+const RED: &str = "31";
+const GREEN: &str = "32";
+const GREY: &str = "90";
+
+pub(super) fn card(card: &Card, out: Output) -> Result<()> {
+    out.object(card)
+}
+
+pub(super) fn found(found: &Found, out: Output) -> Result<()> {
+    if out.is_json() {
+        return out.object(found);
+    }
+    let rows: Vec<Value> = found
+        .items
+        .iter()
+        .map(|hit| {
+            let passage = ["summary", "remark", "config"]
+                .iter()
+                .find_map(|field| hit.highlights.get(*field));
+            let passage = passage.map_or_else(
+                || hit.card.text("summary").to_owned(),
+                |html| plain(html, out),
+            );
+            json!({
+                "card": hit.card.key.reference(),
+                "stage": hit.card.stage,
+                "about": passage,
+            })
+        })
+        .collect();
+    out.rows(
+        &rows,
+        &["card", "stage", "about"],
+        "nothing found; fewer words find more",
+    )?;
+    if found.total > rows.len() {
+        out.line(&format!(
+            "{} of {} shown; --limit shows more",
+            rows.len(),
+            found.total
+        ))?;
+    }
+    if found.behind > 0 {
+        out.line(&format!(
+            "the index has yet to take in {} changes",
+            found.behind
+        ))?;
+    }
+    Ok(())
+}
+
+/// A marked passage for a terminal.
+fn plain(html: &str, out: Output) -> String {
+    let mut text = String::new();
+    for (at, part) in html.split("<mark>").enumerate() {
+        match part.split_once("</mark>") {
+            Some((word, rest)) if at > 0 => {
+                text.push_str(&out.bold(word));
+                text.push_str(rest);
+            }
+            _ => text.push_str(part),
+        }
+    }
+    [
+        ("&lt;", "<"),
+        ("&gt;", ">"),
+        ("&quot;", "\""),
+        ("&#39;", "'"),
+        ("&amp;", "&"),
+    ]
+    .iter()
+    .fold(text, |text, (code, sign)| text.replace(code, sign))
+}
+
+pub(super) fn history(revisions: &[Value], out: Output) -> Result<()> {
+    let fields = [
+        "revision",
+        "change.at",
+        "change.by",
+        "change.event",
+        "stage",
+        "change.comment",
+        "change.deleted.by",
+    ];
+    out.rows(revisions, &fields, "no revisions")
+}
+
+pub(super) fn diff(diff: &Diff, out: Output) -> Result<()> {
+    if out.is_json() {
+        return out.object(diff);
+    }
+    out.line(&format!("revision {} → {}", diff.from, diff.to))?;
+    if diff.changes.is_empty() {
+        return out.line("nothing changed");
+    }
+    changed(&diff.changes, out)
+}
+
+pub(super) fn changed(changes: &[Changed], out: Output) -> Result<()> {
+    for Changed {
+        path,
+        change,
+        from,
+        to,
+    } in changes
+    {
+        out.line(&out.bold(path))?;
+        if change != "added" {
+            out.line(&out.paint(RED, &format!("  - {}", short(from))))?;
+        }
+        if change != "removed" {
+            out.line(&out.paint(GREEN, &format!("  + {}", short(to))))?;
+        }
+    }
+    Ok(())
+}
+
+fn short(value: &Value) -> String {
+    let text = value
+        .as_str()
+        .map_or_else(|| value.to_string(), str::to_owned);
+    if text.chars().count() <= 300 {
+        return text;
+    }
+    format!("{}…", text.chars().take(300).collect::<String>())
+}
+
+pub(super) fn changes(changes: &[Change], out: Output) -> Result<()> {
+    if out.is_json() {
+        return out.rows(changes, &[], "");
+    }
+    let rows: Vec<Value> = changes.iter().map(change_row).collect();
+    let fields = ["number", "at", "event", "card", "revision", "stage", "by"];
+    out.rows(&rows, &fields, "no changes")
+}
+
+pub(super) fn change_row(change: &Change) -> Value {
+    json!({
+        "number": change.number,
+        "at": change.at,
+        "event": change.event,
+        "card": change.card.key.reference(),
+        "revision": change.card.revision,
+        "stage": change.card.stage,
+        "by": change.card.saved_by,
+    })
+}
+
+/// An indented tree, each way from the card.
+pub(super) fn lineage(lineage: &Lineage, direction: Direction, out: Output) -> Result<()> {
+    if out.is_json() {
+        return out.object(lineage);
+    }
+    let Some(root) = lineage.nodes.first() else {
+        return Ok(());
+    };
+    let root = format!("{}:{}@{}", root.kind, root.name, root.version);
+    let tree = Tree { lineage, out };
+    out.line(&tree.label(&root))?;
+    for (way, title, none) in [
+        (Direction::Up, "made from", "nothing that it names"),
+        (Direction::Down, "used by", "nothing"),
+    ] {
+        if direction != way && direction != Direction::Both {
+            continue;
+        }
+        if tree.next(&root, way).is_empty() {
+            out.line(&out.paint(GREY, &format!("{title}: {none}")))?;
+            continue;
+        }
+        out.line(&format!("{title}:"))?;
+        tree.branches(&root, way, "", &mut HashSet::from([root.clone()]))?;
+    }
+    if lineage.truncated {
+        out.line("there is more than is shown; --depth narrows it")?;
+    }
+    Ok(())
+}
+
+struct Tree<'a> {
+    lineage: &'a Lineage,
+    out: Output,
+}
+
+impl Tree<'_> {
+    fn next(&self, at: &str, way: Direction) -> Vec<(&Edge, &str)> {
+        let edges = self.lineage.edges.iter();
+        edges
+            .filter_map(|edge| match way {
+                Direction::Up => (edge.from == at).then_some((edge, edge.to.as_str())),
+                _ => (edge.to == at).then_some((edge, edge.from.as_str())),
+            })
+            .collect()
+    }
+
+    /// What lies beyond a card. A card that was shown is not gone into again, so circles end.
+    fn branches(
+        &self,
+        at: &str,
+        way: Direction,
+        indent: &str,
+        seen: &mut HashSet<String>,
+    ) -> Result<()> {
+        let next = self.next(at, way);
+        for (place, (edge, end)) in next.iter().enumerate() {
+            let is_last = place + 1 == next.len();
+            let (branch, deeper) = if is_last {
+                ("└─ ", "   ")
+            } else {
+                ("├─ ", "│  ")
+            };
+            let is_new = seen.insert((*end).to_owned());
+            let label = if edge.missing {
+                self.out.paint(RED, &format!("{end} — missing"))
+            } else {
+                self.label(end)
+            };
+            let again = if is_new || edge.missing {
+                ""
+            } else {
+                " (see above)"
+            };
+            let field = self.out.paint(GREY, &edge.field);
+            self.out
+                .line(&format!("{indent}{branch}{label}  {field}{again}"))?;
+            if is_new && !edge.missing {
+                self.branches(end, way, &format!("{indent}{deeper}"), seen)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn label(&self, reference: &str) -> String {
+        let node = self
+            .lineage
+            .nodes
+            .iter()
+            .find(|node| format!("{}:{}@{}", node.kind, node.name, node.version) == reference);
+        let stage = node.map_or_else(String::new, |node| format!(" ({})", node.stage));
+        format!("{}{stage}", self.out.bold(reference))
+    }
+}

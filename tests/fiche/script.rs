@@ -1,0 +1,74 @@
+//! What a script may do with cards.
+
+use drip::fiche::Fiche;
+use drip::kernel::Result;
+use drip::kernel::access::{Caller, Role};
+use drip::kernel::script::{Call, ScriptContext, ScriptEngine, from_dynamic};
+use serde_json::{Value, json};
+
+use super::open;
+
+fn run(fiche: &Fiche, role: Role, source: &str) -> Result<Value> {
+    let engine = ScriptEngine::builder()
+        .module("fiche", drip::fiche::script::module(fiche.clone()))
+        .build()?;
+    let context = ScriptContext {
+        caller: Caller::new("rita", role),
+        run_id: None,
+    };
+    let program = engine.compile(source)?;
+    let call = Call::new().tagged(context.into_tag());
+    let nothing = std::iter::empty::<(String, rhai::Dynamic)>();
+    from_dynamic(&engine.eval(&program, nothing, &call)?)
+}
+
+#[test]
+fn a_script_saves_reads_finds_and_moves_cards() {
+    let fiche = open();
+    let source = r#"
+        let card = fiche::save(#{kind: "model", name: "风电", version: "1.0.0", summary: "turbines", data: ["scada@1"]});
+        let moved = fiche::stage("model", "风电", "latest", "testing", "by a script");
+        let found = fiche::search("turbine");
+        let lineage = fiche::lineage("model", "风电", "1.0.0");
+        [card.revision, moved.stage, found.len(), found[0].name, fiche::get("model", "风电").version, lineage.edges[0].missing]
+    "#;
+    let answer = run(&fiche, Role::Publisher, source).unwrap();
+    assert_eq!(answer, json!([1, "testing", 1, "风电", "1.0.0", true]));
+    assert_eq!(
+        fiche
+            .history(&super::key("model", "风电", "1.0.0"), 0, 9)
+            .unwrap()[1]
+            .origin
+            .by,
+        "rita"
+    );
+}
+
+#[test]
+fn a_script_may_do_what_its_caller_may_and_no_more() {
+    let fiche = open();
+    let save = r#"fiche::save(#{kind: "model", name: "a", version: "1"})"#;
+    assert_eq!(
+        run(&fiche, Role::Viewer, save).unwrap_err().code(),
+        "not_allowed"
+    );
+    assert_eq!(
+        run(&fiche, Role::Consumer, r#"fiche::search("a")"#)
+            .unwrap_err()
+            .code(),
+        "not_allowed"
+    );
+    assert_eq!(
+        run(&fiche, Role::Viewer, r#"fiche::get("model", "a", "1")"#)
+            .unwrap_err()
+            .code(),
+        "card_not_found"
+    );
+    let refused = run(
+        &fiche,
+        Role::Publisher,
+        r#"fiche::save(#{kind: "gadget", labels: #{a: 1}})"#,
+    )
+    .unwrap_err();
+    assert_eq!(refused.faults().len(), 4);
+}
