@@ -5,8 +5,8 @@ description and requests that do not. None may be answered with 5xx, and every r
 problem document.
 """
 
+import json
 import os
-import sys
 
 import requests
 import schemathesis
@@ -43,6 +43,13 @@ KNOWN = {
     ("operators", "name"): "air-density",
     ("packages", "name"): "wind-power",
 }
+
+@schemathesis.serializer("application/x-ndjson", "application/vnd.drip.caskpkg", "application/octet-stream")
+def bytes_as_they_are(_context, value):
+    if isinstance(value, str):
+        return value.encode("utf-8", "surrogatepass")
+    return bytes(value) if isinstance(value, (bytes, bytearray)) else json.dumps(value, default=str).encode()
+
 
 schema = schemathesis.openapi.from_url(f"{URL}/openapi.json")
 schema.config.generation.update(modes=[GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
