@@ -139,6 +139,7 @@ struct Module {
 #[template(path = "docs.html")]
 struct Docs<'a> {
     words: &'a Words,
+    caller: Option<&'a Caller>,
     groups: Vec<Group<'a>>,
 }
 
@@ -263,6 +264,7 @@ async fn docs(
     State(web): State<Web>,
     Params(wanted): Params<Wanted>,
     headers: HeaderMap,
+    caller: Option<Caller>,
 ) -> Result<Response> {
     let words = wanted.language(&headers).words();
     let mut groups: Vec<Group<'_>> = Vec::new();
@@ -275,7 +277,12 @@ async fn docs(
             }),
         }
     }
-    Ok(wanted.remember(render(StatusCode::OK, &Docs { words, groups })?))
+    let page = Docs {
+        words,
+        caller: caller.as_ref(),
+        groups,
+    };
+    Ok(wanted.remember(render(StatusCode::OK, &page)?))
 }
 
 fn render(status: StatusCode, page: &impl Template) -> Result<Response> {
