@@ -13,7 +13,11 @@ mod cli;
 mod crash;
 #[cfg(feature = "dashare")]
 mod dashare;
+#[cfg(feature = "fiche")]
+mod fiche;
 mod kernel;
+#[cfg(feature = "liquid")]
+mod liquid;
 #[cfg(all(feature = "demo", feature = "web"))]
 mod real;
 mod support;

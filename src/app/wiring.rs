@@ -220,6 +220,12 @@ impl Opened {
     #[cfg(feature = "liquid")]
     fn script_modules(&self) -> Vec<(String, rhai::Shared<rhai::Module>)> {
         let mut modules: Vec<(&str, rhai::Module)> = Vec::new();
+        #[cfg(feature = "fiche")]
+        modules.extend(
+            self.fiche
+                .clone()
+                .map(|fiche| ("fiche", crate::fiche::script::module(fiche))),
+        );
         #[cfg(feature = "cask")]
         modules.extend(
             self.cask

@@ -68,6 +68,14 @@ enum Command {
     #[cfg(feature = "dashare")]
     #[command(subcommand)]
     Dashare(crate::dashare::cli::Command),
+    /// Cards
+    #[cfg(feature = "fiche")]
+    #[command(subcommand)]
+    Fiche(crate::fiche::cli::Command),
+    /// Pipelines, runs and schedules
+    #[cfg(feature = "liquid")]
+    #[command(subcommand)]
+    Liquid(crate::liquid::cli::Command),
     /// Logs
     #[cfg(feature = "trajectory")]
     #[command(subcommand)]
@@ -141,6 +149,18 @@ fn run(arguments: Arguments) -> Result<()> {
         )),
         #[cfg(feature = "dashare")]
         Command::Dashare(command) => runtime.block_on(crate::dashare::cli::run(
+            command,
+            &context.client()?,
+            context.out,
+        )),
+        #[cfg(feature = "fiche")]
+        Command::Fiche(command) => runtime.block_on(crate::fiche::cli::run(
+            command,
+            &context.client()?,
+            context.out,
+        )),
+        #[cfg(feature = "liquid")]
+        Command::Liquid(command) => runtime.block_on(crate::liquid::cli::run(
             command,
             &context.client()?,
             context.out,
