@@ -139,7 +139,7 @@ struct Module {
 #[template(path = "docs.html")]
 struct Docs<'a> {
     words: &'a Words,
-    caller: Option<&'a Caller>,
+    signed_in: Option<&'a Caller>,
     groups: Vec<Group<'a>>,
 }
 
@@ -279,7 +279,7 @@ async fn docs(
     }
     let page = Docs {
         words,
-        caller: caller.as_ref(),
+        signed_in: caller.as_ref(),
         groups,
     };
     Ok(wanted.remember(render(StatusCode::OK, &page)?))
