@@ -20,6 +20,8 @@ mod kernel;
 mod liquid;
 #[cfg(all(feature = "demo", feature = "web"))]
 mod real;
+#[cfg(all(feature = "demo", feature = "redb"))]
+mod story;
 mod support;
 #[cfg(feature = "trajectory")]
 mod trajectory;

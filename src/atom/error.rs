@@ -15,6 +15,7 @@ pub(super) fn bad_inputs(faults: Vec<Fault>) -> Error {
     Error::invalid("bad_inputs", "the inputs do not fit the operator", faults)
 }
 
+#[cfg(feature = "http")]
 pub(super) fn bad_compute(detail: &str) -> Error {
     Error::invalid("bad_compute", detail, vec![Fault::new("/", detail)])
 }

@@ -170,6 +170,7 @@ pub(super) fn too_large(what: &str, limit: impl std::fmt::Display) -> Error {
     )
 }
 
+#[cfg(feature = "http")]
 pub(super) fn head_not_here() -> Error {
     Error::new(
         Kind::NoMethod,

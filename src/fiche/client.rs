@@ -181,7 +181,7 @@ impl FicheClient {
             done.rejected
                 .iter_mut()
                 .for_each(|rejected| rejected.line += line);
-            line += piece.iter().filter(|byte| **byte == b'\n').count();
+            line += lines_of(piece);
             sum.add(done);
         }
         Ok(sum)
@@ -220,6 +220,11 @@ fn query_of(pairs: &[(&str, String)]) -> String {
     } else {
         format!("?{}", texts.join("&"))
     }
+}
+
+/// How many lines end in these bytes.
+pub(super) fn lines_of(bytes: &[u8]) -> usize {
+    bytes.split(|byte| *byte == b'\n').count() - 1
 }
 
 /// Pieces of whole lines, none longer than a call carries unless one line alone is.

@@ -102,12 +102,17 @@ impl CardDraft {
             return Err(error::too_deep(CARD_MAX_DEPTH));
         }
         let mut faults = Vec::new();
-        let key = read_key(&mut given, path, &mut faults);
+        // The kind says what the fields mean, also where the name is wrong.
+        let kind = match path {
+            Some((kind, _, _)) => Some(kind),
+            None => read_kind(given.get("kind"), &mut faults),
+        };
+        let names = path.map(|(_, name, version)| (name, version));
+        let key = read_key(&mut given, kind, names, &mut faults);
         let stage = read_stage(given.remove("stage"), &mut faults);
         for field in SYSTEM_FIELDS {
             given.remove(field);
         }
-        let kind = key.as_ref().map(|key| key.kind);
         let fields = read_fields(kind, given, &mut faults);
         let (Some(key), true) = (key, faults.is_empty()) else {
             return Err(error::bad_card(cut(faults)));
@@ -131,17 +136,15 @@ fn cut(mut faults: Vec<Fault>) -> Vec<Fault> {
 
 fn read_key(
     given: &mut Map<String, Value>,
-    path: Option<(CardKind, &str, &str)>,
+    kind: Option<CardKind>,
+    path: Option<(&str, &str)>,
     faults: &mut Vec<Fault>,
 ) -> Option<CardKey> {
-    let own = (
-        given.remove("kind"),
-        given.remove("name"),
-        given.remove("version"),
-    );
-    let (kind, name, version) = match path {
-        Some((kind, name, version)) => (Some(kind), Some(name.into()), Some(version.into())),
-        None => (read_kind(own.0.as_ref(), faults), own.1, own.2),
+    given.remove("kind");
+    let own = (given.remove("name"), given.remove("version"));
+    let (name, version) = match path {
+        Some((name, version)) => (Some(name.into()), Some(version.into())),
+        None => own,
     };
     let name = read_name("name", name.as_ref(), faults);
     let version = read_name("version", version.as_ref(), faults);
@@ -319,7 +322,7 @@ fn is_deeper(object: &Map<String, Value>, limit: usize) -> bool {
 /// whatever the JSON reader's own limits are.
 pub(super) fn read_json(bytes: &[u8], most_bytes: usize, most_depth: usize) -> Result<Value> {
     if bytes.len() > most_bytes {
-        return Err(error::card_too_large(bytes.len(), most_bytes));
+        return Err(error::card_too_large(bytes.len(), CARD_MAX_BYTES));
     }
     if depth_of(bytes) > most_depth {
         return Err(error::too_deep(most_depth));

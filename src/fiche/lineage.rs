@@ -113,6 +113,7 @@ pub(super) fn walk(
         cards: HashMap::from([(key.clone(), Some(root))]),
         latest: HashMap::new(),
         nodes: vec![key.clone()],
+        shown: HashSet::from([key.clone()]),
         edges: BTreeSet::new(),
         truncated: false,
     };
@@ -143,6 +144,7 @@ struct Walk<'a> {
     cards: HashMap<CardKey, Option<Card>>,
     latest: HashMap<(CardKind, Name), Option<CardKey>>,
     nodes: Vec<CardKey>,
+    shown: HashSet<CardKey>,
     edges: BTreeSet<Edge>,
     truncated: bool,
 }
@@ -161,11 +163,11 @@ impl Walk<'_> {
                 if !seen.insert(next.clone()) {
                     continue;
                 }
-                if !self.nodes.contains(&next) {
-                    if self.nodes.len() >= NODES_MAX {
-                        self.truncated = true;
-                        continue;
-                    }
+                if self.nodes.len() >= NODES_MAX {
+                    self.truncated = true;
+                    continue;
+                }
+                if self.shown.insert(next.clone()) {
                     self.nodes.push(next.clone());
                 }
                 queue.push_back((next, steps + 1));

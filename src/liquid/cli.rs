@@ -117,7 +117,7 @@ pub struct RunArgs {
 #[derive(Debug, Subcommand)]
 pub enum ScheduleCommand {
     /// Make or change a schedule
-    Put(ScheduleArgs),
+    Put(Box<ScheduleArgs>),
     /// List schedules
     List,
     /// Show a schedule

@@ -305,15 +305,16 @@ impl Said {
     }
 
     fn retries(&mut self, given: &Dynamic) -> u32 {
-        match given.as_int() {
-            Ok(count @ 0..=RETRIES_MAX) => u32::try_from(count).unwrap_or(0),
-            _ => {
-                self.faults.push(format!(
-                    "`retries` is a whole number from 0 to {RETRIES_MAX}"
-                ));
-                0
-            }
+        let count = given.as_int().ok();
+        let count = count.filter(|count| (0..=RETRIES_MAX).contains(count));
+        if count.is_none() {
+            self.faults.push(format!(
+                "`retries` is a whole number from 0 to {RETRIES_MAX}"
+            ));
         }
+        count
+            .and_then(|count| u32::try_from(count).ok())
+            .unwrap_or(0)
     }
 
     fn timeout(&mut self, given: Dynamic) -> Option<Duration> {

@@ -17,37 +17,33 @@ pub(super) fn lines(old: &str, new: &str) -> Vec<String> {
     walk(a, b, same)
 }
 
-fn walk(a: &[&str], b: &[&str], offset: usize) -> Vec<String> {
-    let gone = |at: usize, line: &str| format!("-{:>4} {line}", offset + at + 1);
-    let come = |at: usize, line: &str| format!("+{:>4} {line}", offset + at + 1);
-    let common = common(a, b);
-    let length = |i: usize, j: usize| {
-        common
-            .as_ref()
-            .and_then(|rows| rows.get(i)?.get(j).copied())
+fn walk(old: &[&str], new: &[&str], offset: usize) -> Vec<String> {
+    let shown = |sign: char, at: usize, line: &str| format!("{sign}{:>4} {line}", offset + at + 1);
+    let common = common(old, new);
+    let rest = |at_old: usize, at_new: usize| {
+        let rows = common.as_ref();
+        rows.and_then(|rows| rows.get(at_old)?.get(at_new).copied())
             .unwrap_or(0)
     };
-    let (mut i, mut j) = (0, 0);
+    let (mut at_old, mut at_new) = (0, 0);
     let mut out = Vec::new();
     loop {
-        match (a.get(i), b.get(j)) {
-            (Some(x), Some(y)) if x == y && common.is_some() => {
-                i += 1;
-                j += 1;
-            }
-            (Some(x), Some(_)) if length(i + 1, j) >= length(i, j + 1) => {
-                out.push(gone(i, x));
-                i += 1;
-            }
-            (_, Some(y)) => {
-                out.push(come(j, y));
-                j += 1;
-            }
-            (Some(x), None) => {
-                out.push(gone(i, x));
-                i += 1;
-            }
+        match (old.get(at_old), new.get(at_new)) {
             (None, None) => return out,
+            (Some(gone), Some(come)) if gone == come && common.is_some() => {
+                at_old += 1;
+                at_new += 1;
+            }
+            (Some(gone), come)
+                if come.is_none() || rest(at_old + 1, at_new) >= rest(at_old, at_new + 1) =>
+            {
+                out.push(shown('-', at_old, gone));
+                at_old += 1;
+            }
+            (_, come) => {
+                out.extend(come.map(|come| shown('+', at_new, come)));
+                at_new += 1;
+            }
         }
     }
 }

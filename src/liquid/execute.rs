@@ -376,13 +376,28 @@ fn wanted(plan: &Plan, row: &RunRow) -> Vec<String> {
     all.filter(|name| seen.insert(*name)).cloned().collect()
 }
 
+/// What is kept of a value that is no data.
+fn summary(value: &Dynamic) -> Value {
+    #[cfg(feature = "table")]
+    if let Some(table) = value.read_lock::<crate::kernel::table::Table>() {
+        let columns: Vec<&str> = table
+            .schema()
+            .iter()
+            .map(|column| column.name.as_str())
+            .collect();
+        return json!({ "type": "table", "rows": table.rows(), "columns": columns });
+    }
+    let kind = value.type_name().rsplit("::").next().unwrap_or_default();
+    json!({ "type": kind.to_lowercase() })
+}
+
 /// Whether it is one thing of a kind that modules bring, such as a table.
 fn is_opaque(value: &Dynamic) -> bool {
     !value.is_array() && !value.is_map() && !value.is::<FnPtr>()
 }
 
-/// The outputs as JSON. A value that is no data, such as a table, is kept as the name of its kind;
-/// a function is refused.
+/// The outputs as JSON. Of a table its size and columns are kept, of other things that are no data
+/// the name of their kind; a function is refused.
 fn outputs<'a>(
     names: &[String],
     value: impl Fn(&str) -> Option<&'a Dynamic>,
@@ -396,10 +411,7 @@ fn outputs<'a>(
             Err(why) if why.code() != "not_a_value" || !is_opaque(&value) => {
                 return Err(error::output_not_kept(name, &why));
             }
-            Err(_other) => {
-                let kind = value.type_name().rsplit("::").next().unwrap_or_default();
-                json!({ "type": kind.to_lowercase() })
-            }
+            Err(_other) => summary(&value),
         };
         bytes = bytes.saturating_add(kept.to_string().len());
         if bytes > OUTPUTS_MAX {

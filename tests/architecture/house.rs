@@ -63,6 +63,7 @@ pub(super) fn faults(source: &Source) -> Vec<String> {
 /// The first parts, counted from the root of the crate, of all paths that leave their own module.
 fn named(tokens: &[Token], file: &[String]) -> Vec<(String, usize)> {
     let mut found = Vec::new();
+    let renames_to_drip = renames_to_drip(tokens);
     // Modules written inside the file, with the depth of their braces: `super` counts from them.
     let mut inline: Vec<(String, usize)> = Vec::new();
     let mut depth = 0;
@@ -77,6 +78,7 @@ fn named(tokens: &[Token], file: &[String]) -> Vec<(String, usize)> {
             "mod" if next(2).is_some_and(|t| t.is("{")) => {
                 inline.push((tokens[at + 1].text.clone(), depth + 1));
             }
+            "drip" if renames_to_drip => {}
             "crate" | "drip" | "self" | "super"
                 if next(1).is_some_and(|t| t.is("::")) && !follows_path(tokens, at) =>
             {
@@ -91,6 +93,16 @@ fn named(tokens: &[Token], file: &[String]) -> Vec<(String, usize)> {
         }
     }
     found
+}
+
+/// Whether the file gives something else the crate's name, as `use crate::kernel::http as drip` does:
+/// then `drip::…` is that, and the line that names it is looked at like any other.
+fn renames_to_drip(tokens: &[Token]) -> bool {
+    let is_rename = |four: &[Token]| {
+        let is_own_name = four[0].is("crate") && four[1].is("self");
+        four[2].is("as") && four[3].is("drip") && !is_own_name
+    };
+    tokens.windows(4).any(is_rename)
 }
 
 /// Whether a path goes on here that began before: `super` in the middle of `self::super::x`.
@@ -159,6 +171,8 @@ mod tests {
             "use super::super::{kernel, cask};",
             "fn f() { crate::cask::open() }",
             "fn f(cask: &drip::cask::Cask) {}",
+            "extern crate self as drip; use drip::cask;",
+            "use crate::cask as drip; fn f(cask: drip::Cask) {}",
             "mod inner { use super::super::super::cask; }",
             "use self::super::super::cask;",
             "use crate::*;",
@@ -184,6 +198,8 @@ mod tests {
             "mod tests { use super::*; use super::super::model; }",
             "mod one { mod two { use super::super::error; } } use super::query;",
             "let cask = cask::open();",
+            "use crate::kernel::http as drip; fn f(sent: drip::Conditions) {}",
+            "use crate::kernel::http::{self as drip}; fn f(sent: drip::Conditions) {}",
         ] {
             let faults = faults_of("src/fiche/store.rs", line);
             assert!(faults.is_empty(), "{line}: {faults:?}");

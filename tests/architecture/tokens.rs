@@ -48,8 +48,9 @@ impl Reader<'_> {
     }
 
     fn take(&mut self, bytes: usize) {
+        let (taken, _) = self.rest.split_at(bytes);
         let token = Token {
-            text: self.rest[..bytes].to_owned(),
+            text: taken.to_owned(),
             line: self.line,
         };
         self.found.push(token);
@@ -73,9 +74,9 @@ impl Reader<'_> {
             self.skip_character_or_lifetime();
         } else if is_word_char(first) {
             let end = self.rest.find(|c| !is_word_char(c));
-            let word = &self.rest[..end.unwrap_or(self.rest.len())];
+            let (word, after) = self.rest.split_at(end.unwrap_or(self.rest.len()));
             // The `b` of b"…" and the `c` of c"…" are no words.
-            let is_prefix = matches!(word, "b" | "c") && self.rest[1..].starts_with(['"', '\'']);
+            let is_prefix = matches!(word, "b" | "c") && after.starts_with(['"', '\'']);
             if is_prefix {
                 self.skip(1);
             } else {
@@ -145,8 +146,9 @@ fn raw_text(text: &str) -> Option<usize> {
         .strip_prefix("br")
         .or_else(|| text.strip_prefix("cr"))
         .or_else(|| text.strip_prefix('r'))?;
-    let hashes = after.len() - after.trim_start_matches('#').len();
-    let inside = after[hashes..].strip_prefix('"')?;
+    let quote = after.trim_start_matches('#');
+    let hashes = after.len() - quote.len();
+    let inside = quote.strip_prefix('"')?;
     let end = format!("\"{}", "#".repeat(hashes));
     let length = inside.find(&end).map_or(inside.len(), |at| at + end.len());
     Some(text.len() - inside.len() + length)
@@ -154,12 +156,12 @@ fn raw_text(text: &str) -> Option<usize> {
 
 #[test]
 fn words_in_comments_and_texts_are_no_tokens() {
-    let source = r####"
+    let source = r##"
 // crate::no
 /* crate::no /* nor */ here */
 let a = "crate::no \" no"; let b = r#"crate::no " no"#; let c = '"'; let d = b"no"; let e = '\'';
 fn yes<'a>(x: &'a str) { crate::yes }
-"####;
+"##;
     let words: Vec<_> = tokens(source)
         .into_iter()
         .filter(Token::is_word)

@@ -6,7 +6,7 @@ use std::process::Output;
 
 use serde_json::json;
 
-use crate::support::daemon::Home;
+use crate::support::daemon::{Daemon, Home};
 
 /// The exit code of a command that was refused, and what it said.
 fn refused(output: &Output) -> (Option<i32>, String) {
@@ -92,7 +92,7 @@ fn settings_that_were_named_and_are_missing_or_wrong_are_refused() {
 fn two_fresh_folders_share_no_key() {
     let homes = [Home::with_admin(), Home::with_admin()];
     let daemons = homes.each_ref().map(Home::serve);
-    let tokens = daemons.each_ref().map(|daemon| daemon.login());
+    let tokens = daemons.each_ref().map(Daemon::login);
     for (from, token) in tokens.iter().enumerate() {
         for (to, daemon) in daemons.iter().enumerate() {
             let http = daemon.http().with_token(token);

@@ -49,23 +49,6 @@ impl Accounts {
         daemon.http().with_token(&self.admin)
     }
 
-    /// Gives an account a role, making it if need be. Answers the status, if one came.
-    pub(super) fn put_user(
-        &self,
-        http: &Http,
-        oracle: &Oracle,
-        name: &str,
-        body: &Value,
-    ) -> Option<u16> {
-        let shown = json!({"role": body["role"]});
-        let sent = oracle.invoke(&format!("user/{name}"), Some(shown));
-        let status = http
-            .put(&format!("/api/v1/users/{name}"), body)
-            .map(|answer| answer.status);
-        oracle.answered(sent, status.as_ref().ok().copied());
-        status.ok()
-    }
-
     /// Makes a token; its name is its key, for its id is known only from the answer.
     pub(super) fn make_token(&self, http: &Http, oracle: &Oracle, name: &str) -> Alive {
         let key = format!("token/{name}");
@@ -100,29 +83,41 @@ impl Accounts {
             note(End::Acknowledged);
             // Not even the next call may get through.
             let used = http.with_token(&token.text).get("/api/v1/whoami");
-            assert!(used.is_ok_and(|a| a.status == 401) || self.is_gone(http));
+            assert!(used.is_ok_and(|a| a.status == 401) || is_gone(http));
         }
         oracle.answered(sent, status);
         answer.is_some()
     }
+}
 
-    /// Gives some account of this lane another role. Only a new one needs a password, which is slow to
-    /// hash on purpose.
-    fn some_user(&self, http: &Http, oracle: &Oracle, lane: usize, rng: &mut Rng) -> Alive {
-        let name = format!("lane{lane}-{}", rng.below(3));
-        let role = ["viewer", "publisher"][rng.below(2)];
-        match self.put_user(http, oracle, &name, &json!({"role": role})) {
-            Some(422) => {
-                let body = json!({"role": role, "password": PASSWORD});
-                self.put_user(http, oracle, &name, &body).is_some()
-            }
-            answered => answered.is_some(),
+/// Gives an account a role, making it if need be. Answers the status, if one came.
+pub(super) fn put_user(http: &Http, oracle: &Oracle, name: &str, body: &Value) -> Option<u16> {
+    let shown = json!({"role": body["role"]});
+    let sent = oracle.invoke(&format!("user/{name}"), Some(shown));
+    let status = http
+        .put(&format!("/api/v1/users/{name}"), body)
+        .map(|answer| answer.status);
+    oracle.answered(sent, status.as_ref().ok().copied());
+    status.ok()
+}
+
+/// Gives some account of this lane another role. Only a new one needs a password, which is slow to
+/// hash on purpose.
+fn some_user(http: &Http, oracle: &Oracle, lane: usize, rng: &mut Rng) -> Alive {
+    let name = format!("lane{lane}-{}", rng.below(3));
+    let role = ["viewer", "publisher"][rng.below(2)];
+    match put_user(http, oracle, &name, &json!({"role": role})) {
+        Some(422) => {
+            let body = json!({"role": role, "password": PASSWORD});
+            put_user(http, oracle, &name, &body).is_some()
         }
+        answered => answered.is_some(),
     }
+}
 
-    fn is_gone(&self, http: &Http) -> bool {
-        http.get("/livez").is_err()
-    }
+/// Whether no one answers any more.
+fn is_gone(http: &Http) -> bool {
+    http.get("/livez").is_err()
 }
 
 impl Work for Accounts {
@@ -133,7 +128,7 @@ impl Work for Accounts {
             let is_alive = match rng.below(10) {
                 0..=4 => self.make_token(&http, oracle, &name),
                 5..=6 => self.make_token(&http, oracle, &name) && self.revoke(&http, oracle, &name),
-                _ => self.some_user(&http, oracle, lane, rng),
+                _ => some_user(&http, oracle, lane, rng),
             };
             if !is_alive {
                 return;

@@ -6,5 +6,7 @@
 mod accounts;
 #[cfg(all(feature = "cli", feature = "http", feature = "redb"))]
 mod daemon;
+#[cfg(all(feature = "demo", feature = "redb"))]
+mod demo;
 #[cfg(feature = "redb")]
 mod power;

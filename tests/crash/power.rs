@@ -39,7 +39,7 @@ fn new_store(disk: &SimDisk) -> RedbRecords {
 
 fn any_set(rng: &mut Rng) -> ChangeSet {
     let mut set = ChangeSet::new();
-    for _ in 0..1 + rng.below(4) {
+    for _ in 0..=rng.below(4) {
         let key = format!("row/{}", rng.below(12));
         set = if rng.percent(25) {
             set.delete(key, Expect::Any)
@@ -151,7 +151,7 @@ impl Shelf {
             .values()
             .flat_map(|blob| blob.chunks().to_vec())
             .collect();
-        let later = Time::from(chrono::DateTime::UNIX_EPOCH).after(Duration::from_secs(60));
+        let later = Time::from(chrono::DateTime::UNIX_EPOCH).after(Duration::from_mins(1));
         let is_named = |digest| Ok(named.contains(&digest));
         let swept = self.blobs.sweep(is_named, later, Duration::ZERO).await;
         swept.unwrap();

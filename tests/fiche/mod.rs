@@ -20,6 +20,8 @@ mod bundle;
 mod cards;
 mod changes;
 mod lineage;
+#[cfg(feature = "cli")]
+mod remote;
 mod replay;
 #[cfg(feature = "script")]
 mod script;

@@ -405,3 +405,36 @@ fn an_index_folder_that_cannot_be_made_is_told_and_cards_are_served() {
     );
     assert_eq!(find(&fiche, ""), ["a@1"]);
 }
+
+#[test]
+fn an_index_that_vanishes_while_it_is_used_comes_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let fiche = open_over(Arc::new(MemoryRecords::new()), Some(folder.path()));
+    save(&fiche, small("a")).unwrap();
+    settle(&fiche);
+    std::fs::remove_dir_all(folder.path().join("index")).unwrap();
+    save(&fiche, small("b")).unwrap();
+    settle(&fiche);
+    assert_eq!(find(&fiche, ""), ["a@1", "b@1"]);
+}
+
+#[cfg(feature = "redb")]
+#[test]
+fn cards_are_there_and_found_after_opening_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let open = || {
+        let path = folder.path().join("fiche.redb");
+        let records = drip::kernel::records::open(path.to_str().unwrap()).unwrap();
+        open_over(records, Some(folder.path()))
+    };
+    let fiche = open();
+    save(&fiche, small("a")).unwrap();
+    drop(fiche);
+    let fiche = open();
+    settle(&fiche);
+    assert_eq!(find(&fiche, "a"), ["a@1"]);
+    assert_eq!(
+        fiche.changes(0, 10).unwrap()[0].card.key,
+        key("model", "a", "1")
+    );
+}

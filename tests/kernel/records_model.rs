@@ -145,17 +145,14 @@ impl Model {
                 }
                 _ => {}
             }
-            let revision = match &change.value {
-                Some(value) => {
-                    let revision = current.unwrap_or(0) + 1;
-                    let row = (revision, value.clone());
-                    next.rows.insert(change.key.clone(), row);
-                    revision
-                }
-                None => {
-                    next.rows.remove(&change.key);
-                    0
-                }
+            let revision = if let Some(value) = &change.value {
+                let revision = current.unwrap_or(0) + 1;
+                let row = (revision, value.clone());
+                next.rows.insert(change.key.clone(), row);
+                revision
+            } else {
+                next.rows.remove(&change.key);
+                0
             };
             revisions.push(revision);
         }

@@ -1,3 +1,5 @@
+//! The calls over HTTP: shapes, statuses, refusals.
+
 use super::*;
 use axum::Router;
 use axum::body::{Body, to_bytes};
@@ -42,27 +44,9 @@ fn get(path: &str) -> Request<Body> {
     with("GET", path, "text/plain", Body::empty())
 }
 
-#[tokio::test]
-async fn a_pipeline_is_put_run_and_read_over_http() {
-    let router = routes(open()).into_router();
-    let put = |source: &'static str| with("PUT", "/api/v1/pipelines/readme", "text/plain", source);
-    let saved = call(&router, put(README)).await;
-    assert_eq!(
-        (saved.status, saved.etag.as_deref()),
-        (StatusCode::CREATED, Some("\"1\""))
-    );
-    assert_eq!(saved.body["inputs"], json!(["a", "b", "d"]));
-    assert_eq!(saved.body["nodes"][0]["name"], json!("firstfunc"));
-    assert_eq!(call(&router, put(README)).await.status, StatusCode::OK);
-    let body = json!({"inputs": {"a": 5, "b": 6, "d": 7}, "runner": "parallel"});
-    let path = "/api/v1/pipelines/readme/runs";
-    let run = call(
-        &router,
-        json_body("POST", &format!("{path}?wait=30s"), &body),
-    )
-    .await;
-    assert_eq!(run.status, StatusCode::OK, "{}", run.body);
-    let mut shown = run.body.clone();
+/// The shape of the finished README run, ids and times aside.
+fn has_the_shape_of_a_run(run: &Value) {
+    let mut shown = run.clone();
     for (pointer, found) in [
         ("/id", "id"),
         ("/created_at", "t"),
@@ -90,6 +74,29 @@ async fn a_pipeline_is_put_run_and_read_over_http() {
             "started_by": "ada", "created_at": "t", "started_at": "t", "finished_at": "t",
         })
     );
+}
+
+#[tokio::test]
+async fn a_pipeline_is_put_run_and_read_over_http() {
+    let router = routes(open()).into_router();
+    let put = |source: &'static str| with("PUT", "/api/v1/pipelines/readme", "text/plain", source);
+    let saved = call(&router, put(README)).await;
+    assert_eq!(
+        (saved.status, saved.etag.as_deref()),
+        (StatusCode::CREATED, Some("\"1\""))
+    );
+    assert_eq!(saved.body["inputs"], json!(["a", "b", "d"]));
+    assert_eq!(saved.body["nodes"][0]["name"], json!("firstfunc"));
+    assert_eq!(call(&router, put(README)).await.status, StatusCode::OK);
+    let body = json!({"inputs": {"a": 5, "b": 6, "d": 7}, "runner": "parallel"});
+    let path = "/api/v1/pipelines/readme/runs";
+    let run = call(
+        &router,
+        json_body("POST", &format!("{path}?wait=30s"), &body),
+    )
+    .await;
+    assert_eq!(run.status, StatusCode::OK, "{}", run.body);
+    has_the_shape_of_a_run(&run.body);
     for field in [
         "name",
         "state",
@@ -121,54 +128,32 @@ async fn a_pipeline_is_put_run_and_read_over_http() {
     assert_eq!(call(&router, over).await.status, StatusCode::CONFLICT);
 }
 
-#[tokio::test]
-async fn refusals_name_every_fault() {
-    let router = routes(open()).into_router();
-    let bad = with("PUT", "/api/v1/pipelines/bad", "text/plain", "pipeline([");
-    let bad = call(&router, bad).await;
-    assert_eq!(bad.status, StatusCode::UNPROCESSABLE_ENTITY);
-    assert!(
-        bad.body["errors"][0]["pointer"]
-            .as_str()
-            .unwrap()
-            .starts_with("line 1, column"),
-        "{}",
-        bad.body
-    );
-    let source = json_body("PUT", "/api/v1/pipelines/p", &json!({"source": README}));
-    assert_eq!(call(&router, source).await.status, StatusCode::CREATED);
-    for (request, status, code) in [
+/// What is wrong with each of these: the request, the status and the code word.
+fn refused() -> Vec<(Request<Body>, u16, &'static str)> {
+    const RUNS: &str = "/api/v1/pipelines/p/runs";
+    const PIPELINE: &str = "/api/v1/pipelines/p";
+    let post = |path: &str, body: Value| json_body("POST", path, &body);
+    let put = |path: &str, body: Value| json_body("PUT", path, &body);
+    let late = json!({"pipeline": "p", "cron": "* * *"});
+    vec![
+        (post(RUNS, json!({"inputs": {}})), 422, "missing_inputs"),
         (
-            json_body("POST", "/api/v1/pipelines/p/runs", &json!({"inputs": {}})),
-            422,
-            "missing_inputs",
-        ),
-        (
-            json_body(
-                "POST",
-                "/api/v1/pipelines/p/runs",
-                &json!({"input": 1, "runner": "fast"}),
-            ),
+            post(RUNS, json!({"input": 1, "runner": "fast"})),
             422,
             "bad_run",
         ),
         (
-            json_body("POST", "/api/v1/pipelines/p/runs?wait=soon", &json!({})),
+            post(&format!("{RUNS}?wait=soon"), json!({})),
             422,
             "bad_query",
         ),
         (
-            with(
-                "POST",
-                "/api/v1/pipelines/p/runs",
-                "application/json",
-                "{\"a\":",
-            ),
+            with("POST", RUNS, "application/json", "{\"a\":"),
             400,
             "bad_json",
         ),
         (
-            json_body("POST", "/api/v1/pipelines/nobody/runs", &json!({})),
+            post("/api/v1/pipelines/nobody/runs", json!({})),
             404,
             "pipeline_not_found",
         ),
@@ -176,66 +161,48 @@ async fn refusals_name_every_fault() {
         (get("/api/v1/runs/nobody"), 404, "run_not_found"),
         (get("/api/v1/schedules/nobody"), 404, "schedule_not_found"),
         (
-            with("PUT", "/api/v1/pipelines/p", "image/png", "x"),
+            with("PUT", PIPELINE, "image/png", "x"),
             415,
             "bad_media_type",
         ),
         (
-            with(
-                "PUT",
-                "/api/v1/pipelines/p",
-                "text/plain",
-                vec![0xFF_u8, 0xFE],
-            ),
+            with("PUT", PIPELINE, "text/plain", vec![0xFF_u8, 0xFE]),
             400,
             "bad_text",
         ),
+        (put(PIPELINE, json!({"sauce": 1})), 422, "bad_body"),
+        (put("/api/v1/schedules/s", late), 422, "bad_schedule"),
         (
-            json_body("PUT", "/api/v1/pipelines/p", &json!({"sauce": 1})),
-            422,
-            "bad_body",
-        ),
-        (
-            json_body(
-                "PUT",
-                "/api/v1/schedules/s",
-                &json!({"pipeline": "p", "cron": "* * *"}),
-            ),
-            422,
-            "bad_schedule",
-        ),
-        (
-            json_body(
-                "POST",
-                "/api/v1/schedules/s/backfill",
-                &json!({"from": "x"}),
-            ),
+            post("/api/v1/schedules/s/backfill", json!({"from": "x"})),
             422,
             "bad_backfill",
         ),
-    ] {
+    ]
+}
+
+#[tokio::test]
+async fn refusals_name_every_fault() {
+    let router = routes(open()).into_router();
+    let bad = with("PUT", "/api/v1/pipelines/bad", "text/plain", "pipeline([");
+    let bad = call(&router, bad).await;
+    assert_eq!(bad.status, StatusCode::UNPROCESSABLE_ENTITY);
+    let place = bad.body["errors"][0]["pointer"].as_str().unwrap();
+    assert!(place.starts_with("line 1, column"), "{}", bad.body);
+    let source = json_body("PUT", "/api/v1/pipelines/p", &json!({"source": README}));
+    assert_eq!(call(&router, source).await.status, StatusCode::CREATED);
+    for (request, status, code) in refused() {
         let what = format!("{} {}", request.method(), request.uri());
         let answer = call(&router, request).await;
-        assert_eq!(
-            (answer.status.as_u16(), &answer.body["code"]),
-            (status, &json!(code)),
-            "{what}: {}",
-            answer.body
-        );
+        let found = (answer.status.as_u16(), &answer.body["code"]);
+        assert_eq!(found, (status, &json!(code)), "{what}: {}", answer.body);
     }
-    let mut guarded = with(
-        "PUT",
-        "/api/v1/pipelines/p",
-        "text/plain",
-        "fn f(a) { a } pipeline([node(f, \"a\", \"b\")])",
-    );
+    let other = "fn f(a) { a } pipeline([node(f, \"a\", \"b\")])";
+    let mut guarded = with("PUT", "/api/v1/pipelines/p", "text/plain", other);
     guarded
         .headers_mut()
         .insert("if-match", "\"7\"".parse().unwrap());
-    assert_eq!(
-        call(&router, guarded).await.status,
-        StatusCode::PRECONDITION_FAILED
-    );
+    let stale = call(&router, guarded).await;
+    assert_eq!(stale.status, StatusCode::PRECONDITION_FAILED);
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 #![cfg(test)]
 //! Liquid as its users see it: through the handle, and over HTTP.
 
+#[cfg(feature = "http")]
 mod calls;
 mod pipelines;
 mod runs;
@@ -22,7 +23,7 @@ pipeline([ node(first, ["a", "b"], "c", "firstfunc"), node(second, ["c", "d"], "
 "#;
 
 /// Longer than anything here takes; only a failing test waits for it.
-const LONG: Duration = Duration::from_secs(60);
+const LONG: Duration = Duration::from_mins(1);
 
 /// Keeps every line of every run.
 #[derive(Default)]
@@ -90,11 +91,20 @@ fn run_script(liquid: &Liquid, source: &str, body: Value) -> Run {
 
 /// Waits until a run has begun.
 fn begun(liquid: &Liquid, id: &str) {
+    until(liquid, id, |run| run.started_at.is_some());
+}
+
+/// Waits until a run is over, whichever daemon carries it out.
+fn over(liquid: &Liquid, id: &str) {
+    until(liquid, id, |run| run.state.is_over());
+}
+
+fn until(liquid: &Liquid, id: &str, holds: impl Fn(&Run) -> bool) {
     for _ in 0..6_000 {
-        if liquid.run(id).unwrap().started_at.is_some() {
+        if holds(&liquid.run(id).unwrap()) {
             return;
         }
         std::thread::park_timeout(Duration::from_millis(10));
     }
-    panic!("{id} never began");
+    panic!("{id} did not come so far");
 }

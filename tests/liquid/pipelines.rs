@@ -1,3 +1,5 @@
+//! Pipelines: what a script may say, what is refused, and what it computes.
+
 use super::*;
 use drip::liquid::RunState;
 use serde_json::json;
@@ -18,7 +20,7 @@ fn the_readme_pipeline_makes_78_one_after_the_other_and_in_parallel() {
         let nodes: Vec<_> = run
             .nodes
             .iter()
-            .map(|node| (&node.name[..], node.tries))
+            .map(|node| (node.name.as_str(), node.tries))
             .collect();
         assert_eq!(
             nodes,
@@ -105,7 +107,7 @@ fn every_fault_of_a_pipeline_is_told_with_its_line() {
 pipeline([
     node(one, ["a", "b"], "x", "n"),
     node(Fn("two"), "a", "x", "n"),
-    node(one, 5, "y", "m", #{retry: 1}),
+    node(one, 5, "y", "m", #{retrie: 1}),
     node(one, "p", "q", "u"),
     node(one, "q", "p", "v"),
 ])"#,
@@ -118,7 +120,7 @@ pipeline([
         "line 4: two nodes are named `n`",
         "line 4: `x` is made by",
         "line 5: `m`: its inputs hold a i64",
-        "line 5: `m`: it has the option `retry`, which is none: did you mean `retries`?",
+        "line 5: `m`: it has the option `retrie`, which is none: did you mean `retries`?",
         "line 6: the nodes wait for each other: `u` → `v` → `u`",
     ] {
         assert!(said.contains(part), "{part}\n---\n{said}");
@@ -218,13 +220,14 @@ pipeline([node(inc, "c", "d", "third"), node(inc, "b", "c", "second"), node(inc,
 fn an_input_may_be_used_twice_and_by_several_nodes() {
     let source = r#"
 fn mul(x, y) { x * y }
-fn push(list) { list.push(1); list.len() }
+fn grow(list) { list.push(1); list.len() }
 pipeline([
     node(mul, ["a", "a"], "square", "square"), node(mul, ["a", "square"], "cube", "cube"),
-    node(push, "list", "one", "push one"), node(push, "list", "other", "push other"),
+    node(grow, "list", "one", "push one"), node(grow, "list", "other", "push other"),
 ])"#;
     let run = run_script(&open(), source, json!({"inputs": {"a": 3, "list": []}}));
     // A node that changes what it was given changes a copy of its own.
+    assert_eq!(run.error, None);
     assert_eq!(
         Value::Object(run.outputs),
         json!({"cube": 27, "one": 1, "other": 1})

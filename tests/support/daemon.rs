@@ -17,7 +17,7 @@ use super::shim::Shim;
 /// The password of the account `admin` that [`Home::create_admin`] makes.
 pub(crate) const PASSWORD: &str = "a long enough passphrase";
 /// How long a start or an end may take on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A folder with everything that a daemon and its user have.
 pub(crate) struct Home {
@@ -79,7 +79,12 @@ impl Home {
 
     /// Makes the account `admin`.
     pub(crate) fn create_admin(&self) {
-        let mut command = self.dripctl(&["create-admin", "--username", "admin"]);
+        self.make_admin("admin");
+    }
+
+    /// Makes an admin, or gives one the password that tests know; with the daemon stopped.
+    pub(crate) fn make_admin(&self, name: &str) {
+        let mut command = self.dripctl(&["create-admin", "--username", name]);
         let mut child = command
             .args(["--password-stdin", "--data", "data"])
             .stdin(Stdio::piped())
@@ -211,7 +216,12 @@ impl Daemon {
 
     /// Signs in and answers the JWT.
     pub(crate) fn login(&self) -> String {
-        let body = json!({"username": "admin", "password": PASSWORD});
+        self.login_as("admin")
+    }
+
+    /// Signs in as an account that [`Home::make_admin`] made.
+    pub(crate) fn login_as(&self, name: &str) -> String {
+        let body = json!({"username": name, "password": PASSWORD});
         let answer = self.http().post("/api/v1/login", &body).unwrap();
         let token = answer.expect(200).json()["token"].clone();
         token.as_str().unwrap().to_owned()

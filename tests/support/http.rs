@@ -90,22 +90,37 @@ impl Http {
         body: Option<&Value>,
     ) -> io::Result<Answer> {
         let bytes = body.map_or_else(Vec::new, |body| body.to_string().into_bytes());
-        let mut head = format!("{method} {path} HTTP/1.1\r\nhost: {}\r\n", self.address);
-        head.push_str("connection: close\r\n");
+        self.send(method, path, body.map(|_| "application/json"), &bytes)
+    }
+
+    /// Sends a call with a body of any media type and reads the whole answer.
+    pub(crate) fn send(
+        &self,
+        method: &str,
+        path: &str,
+        media_type: Option<&str>,
+        bytes: &[u8],
+    ) -> io::Result<Answer> {
+        let mut head = vec![
+            format!("{method} {path} HTTP/1.1"),
+            format!("host: {}", self.address),
+            format!("content-length: {}", bytes.len()),
+            "connection: close".to_owned(),
+        ];
         if let Some(token) = &self.token {
-            head.push_str(&format!("authorization: Bearer {token}\r\n"));
+            head.push(format!("authorization: Bearer {token}"));
         }
-        if body.is_some() {
-            head.push_str("content-type: application/json\r\n");
+        if let Some(media_type) = media_type {
+            head.push(format!("content-type: {media_type}"));
         }
-        head.push_str(&format!("content-length: {}\r\n\r\n", bytes.len()));
-        self.raw(&[head.as_bytes(), &bytes].concat())
+        let head = head.join("\r\n") + "\r\n\r\n";
+        self.raw(&[head.as_bytes(), bytes].concat())
     }
 
     /// Sends bytes as they are and reads the whole answer.
     pub(crate) fn raw(&self, request: &[u8]) -> io::Result<Answer> {
         let mut socket = TcpStream::connect(&self.address)?;
-        socket.set_read_timeout(Some(Duration::from_secs(60)))?;
+        socket.set_read_timeout(Some(Duration::from_mins(1)))?;
         socket.write_all(request)?;
         let mut answer = Vec::new();
         socket.read_to_end(&mut answer)?;

@@ -1,5 +1,10 @@
 #![cfg(test)]
 //! What tests of crashes stand on: an oracle, a disk that loses, a daemon that is killed.
+//!
+//! Runs are short unless the environment says otherwise:
+//! `CRASH_CYCLES` kills in each kill loop, `CRASH_STEP` walks every so manieth sync (1 for each),
+//! `CRASH_SEEDS` histories on the simulated disk, `CRASH_SEED` one kill loop again, and
+//! `CRASH_BINARY` another build of `dripctl`.
 
 pub(crate) mod oracle;
 pub(crate) mod rng;

@@ -149,8 +149,12 @@ impl Oracle {
             if !may_be.contains(&found) {
                 broken.push(format!(
                     "`{key}` is {} and must be {}",
-                    shown(&found),
-                    may_be.iter().map(shown).collect::<Vec<_>>().join(" or ")
+                    shown(found.as_ref()),
+                    may_be
+                        .iter()
+                        .map(|value| shown(value.as_ref()))
+                        .collect::<Vec<_>>()
+                        .join(" or ")
                 ));
             } else if may_be.len() > 1 {
                 seen.push((key.clone(), found));
@@ -167,10 +171,8 @@ impl Oracle {
     }
 }
 
-fn shown(value: &Option<Value>) -> String {
-    value
-        .as_ref()
-        .map_or_else(|| "absent".to_owned(), ToString::to_string)
+fn shown(value: Option<&Value>) -> String {
+    value.map_or_else(|| "absent".to_owned(), ToString::to_string)
 }
 
 impl Inner {
@@ -202,7 +204,7 @@ impl Inner {
             Line::Fail { id } => {
                 self.counts.failed += 1;
                 if let Some((key, value)) = self.open.remove(&id) {
-                    self.take_back(&key, &value);
+                    self.take_back(&key, value.as_ref());
                 }
             }
             Line::Saw { key, value } => {
@@ -214,16 +216,16 @@ impl Inner {
 
     /// A refused value is none that the key may have, unless another request asked for it too: the
     /// first of the list is what it was before.
-    fn take_back(&mut self, key: &str, value: &Option<Value>) {
+    fn take_back(&mut self, key: &str, value: Option<&Value>) {
         let is_open = self
             .open
             .values()
-            .any(|(other, wanted)| other == key && wanted == value);
+            .any(|(other, wanted)| other == key && wanted.as_ref() == value);
         if is_open {
             return;
         }
         if let Some(may_be) = self.may_be.get_mut(key)
-            && let Some(at) = may_be.iter().position(|one| one == value)
+            && let Some(at) = may_be.iter().position(|one| one.as_ref() == value)
             && at > 0
         {
             may_be.remove(at);

@@ -363,11 +363,10 @@ impl Content {
         let last = rng.below(self.unsynced.len() + 1);
         for (at, write) in self.unsynced.iter().enumerate() {
             match keeps {
-                Keeps::Nothing => {}
                 Keeps::All => write.apply(&mut bytes),
                 Keeps::Beginning if at < last => write.apply(&mut bytes),
                 Keeps::Beginning if at == last => write.apply_in_part(&mut bytes, rng),
-                Keeps::Beginning => {}
+                Keeps::Beginning | Keeps::Nothing => {}
                 Keeps::Any => write.apply_in_part(&mut bytes, rng),
             }
         }

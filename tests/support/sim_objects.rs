@@ -132,7 +132,7 @@ impl ObjectStore for SimObjects {
         Ok(PutResult {
             e_tag: None,
             version: None,
-            extensions: Default::default(),
+            extensions: object_store::Extensions::default(),
         })
     }
 
@@ -165,7 +165,7 @@ impl ObjectStore for SimObjects {
             meta: self.meta(&path),
             range,
             attributes: Attributes::default(),
-            extensions: Default::default(),
+            extensions: object_store::Extensions::default(),
         })
     }
 
@@ -178,7 +178,7 @@ impl ObjectStore for SimObjects {
             .map(move |location| {
                 let location = location?;
                 let path = store.path(&location);
-                store.disk.remove(&path).map_err(|_| missing(&path))?;
+                store.disk.remove(&path).map_err(|_gone| missing(&path))?;
                 Ok(location)
             })
             .boxed()

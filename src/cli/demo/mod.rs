@@ -95,7 +95,7 @@ async fn tell(client: &Client, wind: &Wind, months: &Months, story: &mut Story) 
     steps::schedule(client, months, story).await?;
     serving::share(client, &model, story).await?;
     serving::compute(client, wind, &model, story).await?;
-    serving::find(client, &model, story).await?;
+    serving::find(client, story).await?;
     story.end(client.url())
 }
 

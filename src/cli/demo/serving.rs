@@ -56,6 +56,7 @@ pub(super) async fn share(client: &Client, outputs: &Value, story: &mut Story) -
             Err(error) if error.code() == "quota_exhausted" => {
                 details.push(format!("{start} to {end}: refused, {}", error.detail()));
                 refused = Some(error.detail().to_owned());
+                break;
             }
             Err(error) => return Err(error),
         }
@@ -265,11 +266,12 @@ fn floats(value: &Value) -> String {
 }
 
 /// Finds the cards in both languages, and shows what the model was made from.
-pub(super) async fn find(client: &Client, _outputs: &Value, story: &mut Story) -> Result<()> {
+pub(super) async fn find(client: &Client, story: &mut Story) -> Result<()> {
+    wait_for_model(client).await?;
     let mut details = Vec::new();
     let mut found = Vec::new();
     for words in ["power curve", "风电功率"] {
-        let answer = search(client, words).await?;
+        let answer = search(client, &[("q", words)]).await?;
         let total = answer.get("total").and_then(Value::as_u64).unwrap_or(0);
         let items = answer.get("items").and_then(Value::as_array);
         let names = items.into_iter().flatten().filter_map(|item| {
@@ -298,23 +300,27 @@ pub(super) async fn find(client: &Client, _outputs: &Value, story: &mut Story) -
     )
 }
 
-/// The index is derived and follows within a second; the demo waits for it as a person would.
-async fn search(client: &Client, words: &str) -> Result<Value> {
-    for _ in 0..20 {
-        let request = client
-            .request(Method::GET, "/api/v1/cards")
-            .query(&[("q", words)]);
-        let answer: Value = client.json(request).await?;
-        if answer.get("total").and_then(Value::as_u64).unwrap_or(0) > 0 {
-            return Ok(answer);
+/// The index is derived and follows within a second; the demo waits for the model's card in it, as a
+/// person would.
+async fn wait_for_model(client: &Client) -> Result<()> {
+    for _ in 0..50 {
+        let found = search(client, &[("q", "wind-power"), ("kind", "model")]).await?;
+        if found.get("total").and_then(Value::as_u64).unwrap_or(0) > 0 {
+            return Ok(());
         }
         tokio::time::sleep(std::time::Duration::from_millis(100)).await;
     }
     Err(Error::new(
         Kind::Internal,
         "not_found",
-        format!("no card was found by `{words}`"),
+        "the model's card was not found within five seconds",
     ))
+}
+
+async fn search(client: &Client, query: &[(&str, &str)]) -> Result<Value> {
+    client
+        .json(client.request(Method::GET, "/api/v1/cards").query(query))
+        .await
 }
 
 fn lineage_lines(lineage: &Value) -> Vec<String> {

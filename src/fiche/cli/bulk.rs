@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::{CardKind, Filter, show};
 use crate::fiche::Change;
-use crate::fiche::client::FicheClient;
+use crate::fiche::client::{FicheClient, lines_of};
 use crate::kernel::cli::{Output, read_input};
 use crate::kernel::{Error, Kind, Result};
 
@@ -53,7 +53,7 @@ pub(super) async fn export(
     };
     let mut cards = 0;
     while let Some(piece) = coming.chunk().await.map_err(cut_off)? {
-        cards += piece.iter().filter(|byte| **byte == b'\n').count();
+        cards += lines_of(&piece);
         match file.write_all(&piece) {
             // A reader that went away (`| head`) is no failure.
             Err(gone) if gone.kind() == std::io::ErrorKind::BrokenPipe => return Ok(()),

@@ -214,21 +214,7 @@ pub async fn run(command: Command, client: &Client, out: Output) -> Result<()> {
             let card = fiche.get(&read_card(&card)?, revision).await?;
             show::card(&card, out)
         }
-        Command::List { kind, name, only } => {
-            let cards = fiche.list(&only.filter(Some(&kind), name)?).await?;
-            let empty = format!(
-                "no such {kind} cards; make one with `dripctl fiche save {kind} NAME VERSION`"
-            );
-            let fields = [
-                "name",
-                "version",
-                "stage",
-                "revision",
-                "summary",
-                "updated_at",
-            ];
-            out.rows(&cards, &fields, &empty)
-        }
+        Command::List { kind, name, only } => list(&fiche, &kind, name, only, out).await,
         Command::Search {
             query,
             kind,
@@ -262,14 +248,7 @@ pub async fn run(command: Command, client: &Client, out: Output) -> Result<()> {
             card_and_stage,
             comment,
         } => stage(&fiche, card_and_stage, &comment, out).await,
-        Command::Delete { card } => {
-            let key = read_card(&card)?;
-            fiche.delete(&key).await?;
-            out.done(
-                &format!("deleted {}; its history can still be read", key.reference()),
-                &json!({"deleted": key.reference()}),
-            )
-        }
+        Command::Delete { card } => delete(&fiche, &card, out).await,
         Command::Changes {
             after,
             limit,
@@ -316,6 +295,36 @@ fn unreadable(text: &str) -> Error {
         Kind::Usage,
         "bad_card_name",
         format!("`{text}` names no card: write KIND NAME VERSION, or KIND:NAME@VERSION"),
+    )
+}
+
+async fn list(
+    fiche: &FicheClient,
+    kind: &str,
+    name: Option<String>,
+    only: Only,
+    out: Output,
+) -> Result<()> {
+    let cards = fiche.list(&only.filter(Some(kind), name)?).await?;
+    let empty =
+        format!("no such {kind} cards; make one with `dripctl fiche save {kind} NAME VERSION`");
+    let fields = [
+        "name",
+        "version",
+        "stage",
+        "revision",
+        "summary",
+        "updated_at",
+    ];
+    out.rows(&cards, &fields, &empty)
+}
+
+async fn delete(fiche: &FicheClient, card: &[String], out: Output) -> Result<()> {
+    let key = read_card(card)?;
+    fiche.delete(&key).await?;
+    out.done(
+        &format!("deleted {}; its history can still be read", key.reference()),
+        &json!({"deleted": key.reference()}),
     )
 }
 

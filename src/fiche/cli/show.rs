@@ -87,16 +87,35 @@ fn plain(html: &str, out: Output) -> String {
 }
 
 pub(super) fn history(revisions: &[Value], out: Output) -> Result<()> {
-    let fields = [
-        "revision",
-        "change.at",
-        "change.by",
-        "change.event",
-        "stage",
-        "change.comment",
-        "change.deleted.by",
-    ];
-    out.rows(revisions, &fields, "no revisions")
+    if out.is_json() {
+        return out.rows(revisions, &[], "");
+    }
+    let rows: Vec<Value> = revisions.iter().map(revision_row).collect();
+    let fields = ["revision", "at", "by", "event", "stage", "comment"];
+    out.rows(&rows, &fields, "no revisions")
+}
+
+fn revision_row(revision: &Value) -> Value {
+    let of = |pointer: &str| revision.pointer(pointer).cloned().unwrap_or_default();
+    let mut comment = of("/change/comment")
+        .as_str()
+        .unwrap_or_default()
+        .to_owned();
+    if let Some(who) = of("/change/deleted/by").as_str() {
+        let at = of("/change/deleted/at");
+        comment = format!(
+            "{comment} deleted by {who}, {}",
+            at.as_str().unwrap_or_default()
+        );
+    }
+    json!({
+        "revision": of("/revision"),
+        "at": of("/change/at"),
+        "by": of("/change/by"),
+        "event": of("/change/event"),
+        "stage": of("/stage"),
+        "comment": comment.trim(),
+    })
 }
 
 pub(super) fn diff(diff: &Diff, out: Output) -> Result<()> {

@@ -72,12 +72,11 @@ pub(super) async fn stream(
     };
     // Listening begins before the feed is looked at: nothing falls between the two.
     let news = fiche.watch();
-    let after = match asked {
-        Some(number) => number,
-        None => {
-            let fiche = fiche.clone();
-            off_thread(move || fiche.last_number()).await?
-        }
+    let after = if let Some(number) = asked {
+        number
+    } else {
+        let fiche = fiche.clone();
+        off_thread(move || fiche.last_number()).await?
     };
     let follow = Follow { fiche, after, news };
     let events = stream::unfold(follow, |mut follow| async move {

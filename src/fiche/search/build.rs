@@ -12,6 +12,7 @@ use tantivy::schema::{Field as Column, IndexRecordOption};
 use super::index::Fields;
 use super::query::{Field, Leaf, Query};
 use super::words::{Stems, fold, is_dense, wanted};
+use crate::fiche::model::{CardKind, Stage};
 use crate::fiche::store::Filter;
 
 /// How much more a word counts in these fields than anywhere.
@@ -126,10 +127,11 @@ fn exact_or_prefix(column: Column, leaf: &Leaf) -> Box<dyn Found> {
     if !leaf.is_prefix {
         return exact(column, &word);
     }
-    let known = crate::fiche::model::CardKind::ALL
-        .map(|kind| kind.as_str())
+    let stages = Stage::ALL.into_iter().map(Stage::as_str);
+    let known = CardKind::ALL
         .into_iter()
-        .chain(crate::fiche::model::Stage::ALL.map(|stage| stage.as_str()));
+        .map(CardKind::as_str)
+        .chain(stages);
     let begun = known.filter(|known| known.starts_with(&word));
     Box::new(BooleanQuery::union(
         begun.map(|word| exact(column, word)).collect(),

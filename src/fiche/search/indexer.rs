@@ -238,6 +238,7 @@ impl Keeper {
         loop {
             match work.wait() {
                 Task::Close => return Ok(End::Closed),
+                Task::Mend if work.is_whole() => self.shared.lock().damaged = false,
                 Task::Mend => return Ok(End::Damaged),
                 Task::CatchUp => work.catch_up()?,
                 Task::Rest => work.rest()?,
@@ -283,6 +284,13 @@ impl Work<'_> {
             let outcome = shared.changed.wait_timeout(state, pause);
             state = outcome.unwrap_or_else(PoisonError::into_inner).0;
         }
+    }
+
+    /// Whether the bytes are as they were written: then it was not the index that made a search
+    /// fail, and making it anew would mend nothing.
+    fn is_whole(&self) -> bool {
+        let damaged = self.live.index.validate_checksum();
+        damaged.is_ok_and(|damaged| damaged.is_empty())
     }
 
     fn writer(&mut self) -> Result<&mut IndexWriter> {

@@ -349,12 +349,10 @@ mod tests {
         let text = "Wind_Power v1.0 风电场, naïve-Bayes2024!";
         let mut stems = Stems::default();
         for word in Words::of(text, &mut stems) {
-            let slice = &text[word.from..word.to];
-            let found = fold(slice);
-            assert!(
-                found == word.text || found.starts_with(&word.text[..2]),
-                "{word:?}: {slice}"
-            );
+            let found = fold(text.get(word.from..word.to).unwrap());
+            // A stem may end otherwise than its word; it begins as the word does.
+            let start: String = word.text.chars().take(2).collect();
+            assert!(found.starts_with(&start), "{word:?}: {found}");
         }
     }
 

@@ -147,7 +147,7 @@ fn alone(index: usize, field: &str) -> Result<String, String> {
     {
         return Err(format!("has `{letter}`, which is not supported"));
     }
-    if field.split(['/', ',', '-']).any(|number| number.is_empty()) {
+    if field.split(['/', ',', '-']).any(str::is_empty) {
         return Err("has an empty part".into());
     }
     if field

@@ -111,9 +111,9 @@ impl Plan {
                 .filter(|v| !taken.contains(v)),
         );
         Self {
+            steps,
             inputs,
             outputs,
-            steps,
         }
     }
 
@@ -283,6 +283,11 @@ fn cycle(needs: &[Vec<usize>], left: &BTreeSet<usize>) -> Vec<usize> {
             let mut cycle = path.split_off(*start);
             // Needs were followed backwards; people read in the direction of the values.
             cycle.reverse();
+            let first = cycle
+                .iter()
+                .min()
+                .and_then(|low| cycle.iter().position(|at| at == low));
+            cycle.rotate_left(first.unwrap_or(0));
             return cycle;
         }
         place.insert(index, path.len());

@@ -110,7 +110,7 @@ fn each_cycle_is_named_in_the_direction_of_its_values() {
         node("after", &["3"], &["x"]),
     ]);
     assert_eq!(said.len(), 2, "{said:?}");
-    assert!(said[0].contains("`b` → `c` → `a` → `b`"), "{said:?}");
+    assert!(said[0].contains("`a` → `b` → `c` → `a`"), "{said:?}");
     assert!(said[1].contains("`self` → `self`"), "{said:?}");
 }
 

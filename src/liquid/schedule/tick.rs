@@ -42,18 +42,18 @@ impl Liquid {
         let mut made = 0;
         let mut failed = None;
         for name in self.due(now) {
-            match self.fire(&name, now) {
-                Ok(count) => made += count,
-                // Someone else moved it on, or it was deleted: it is looked at again next time.
+            let fired = self.fire(&name, now);
+            made += fired.as_ref().copied().unwrap_or(0);
+            match fired.and_then(|_made| self.arm_at(&name, now)) {
+                Ok(()) => {}
+                // Someone else moved it on, or it was deleted: the next tick looks again.
                 Err(refused) if lost_race(&refused) => {}
                 Err(refused) => {
                     let refused = refused.context(format!("the schedule `{name}`"));
                     tracing::error!(schedule = %name, error = %refused, "a schedule could not fire");
                     failed = Some(refused);
-                    continue;
                 }
             }
-            self.arm_at(&name, now)?;
         }
         // One schedule that cannot fire does not hold up the others.
         failed.map_or(Ok(made), Err)
@@ -109,9 +109,13 @@ impl Liquid {
         };
         let mut due = None;
         if read.spec.enabled
-            && let Some(cursor) = self.cursor(name)?
+            && let Some(mut cursor) = self.cursor(name)?
         {
-            let next = read.spec.parsed()?.next(base(cursor.at, now));
+            if cursor.at > now {
+                // The clock went back: from here on firings count again that have no slot yet.
+                self.apply_at(name, &mut cursor, now, ChangeSet::new())?;
+            }
+            let next = read.spec.parsed()?.next(cursor.at);
             due = next.map(|slot| read.spec.due(name, slot));
         }
         lock(&self.0.timetable.0).due.insert(name.to_owned(), due);
@@ -132,7 +136,7 @@ impl Liquid {
             return Ok(0);
         }
         let cron = read.spec.parsed()?;
-        let start = base(cursor.at, now);
+        let start = cursor.at;
         let missed_until = self.missed_until(now).max(start);
         let mut made = 0;
         for slot in missed(&read.spec, &cron, start, missed_until, now) {
@@ -140,7 +144,7 @@ impl Liquid {
         }
         // Missed firings that are not made up are passed over, for good.
         if cron
-            .next(cursor.at.max(start))
+            .next(cursor.at)
             .is_some_and(|next| next <= missed_until)
         {
             self.apply_at(name, &mut cursor, missed_until, ChangeSet::new())?;
@@ -157,7 +161,9 @@ impl Liquid {
     /// Firings up to this time were missed: nobody was there, or came too late.
     fn missed_until(&self, now: Time) -> Time {
         let late = i64::try_from(LATE.as_micros()).unwrap_or(i64::MAX);
-        Time(now.0.saturating_sub(late)).max(Time(self.0.opened_at.0.saturating_sub(1)))
+        let opened = Time(self.0.opened_at.0.saturating_sub(1));
+        // A clock that went back may show less than the opening did.
+        Time(now.0.saturating_sub(late)).max(opened).min(now)
     }
 
     /// Takes one firing, or leaves it out; answers whether it has a run now.
@@ -206,12 +212,6 @@ impl Liquid {
             None => self.cancel(run, caller).map(drop),
         }
     }
-}
-
-/// Where to look for the next firing. When the clock went back behind the cursor, firings that
-/// have no slot yet count again.
-fn base(cursor: Time, now: Time) -> Time {
-    cursor.min(now)
 }
 
 /// The missed firings that are made up.
