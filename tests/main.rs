@@ -1,6 +1,8 @@
 //! Every integration test, linked once.
 #![cfg(test)]
 
+#[cfg(all(feature = "http", feature = "redb"))]
+mod access;
 mod architecture;
 #[cfg(feature = "atom")]
 mod atom;
@@ -16,6 +18,8 @@ mod fiche;
 mod kernel;
 #[cfg(feature = "liquid")]
 mod liquid;
+#[cfg(all(feature = "demo", feature = "web"))]
+mod real;
 #[cfg(all(feature = "demo", feature = "redb"))]
 mod story;
 mod support;

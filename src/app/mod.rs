@@ -200,12 +200,20 @@ impl App {
     /// Counts what there is, by module.
     pub fn counts(&self) -> Counts {
         let stores = self.stores();
+        #[cfg(feature = "trajectory")]
+        let log = self.trajectory.clone();
         Arc::new(move || {
             let mut counts = Map::new();
             for (module, records) in &stores {
                 let mut counted = Map::new();
                 for (noun, prefix) in settings::counted(module) {
                     counted.insert((*noun).to_owned(), records.count(prefix)?.into());
+                }
+                // Streams with records and no settings have no row; the log itself knows them.
+                #[cfg(feature = "trajectory")]
+                if let Some(log) = log.as_ref().filter(|_| *module == "trajectory") {
+                    counted.insert("records".into(), log.stats().records.into());
+                    counted.insert("streams".into(), log.streams().len().into());
                 }
                 counts.insert((*module).to_owned(), Value::Object(counted));
             }

@@ -75,7 +75,6 @@ pub(super) fn counted(module: &str) -> &'static [(&'static str, &'static str)] {
             ("objects", "object/"),
             ("packages", "package/"),
         ],
-        "trajectory" => &[("streams", "stream/")],
         "liquid" => &[
             ("pipelines", "pipeline/"),
             ("runs", "run/"),

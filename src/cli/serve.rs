@@ -78,7 +78,9 @@ impl Daemon {
         let behind_proxy = config.behind_proxy;
         let server = Server::over(&app, config);
         #[cfg(feature = "web")]
-        let server = server.with_pages(web::routes(web::Web::of(&app, behind_proxy)));
+        let pages = web::Web::of(&app, server.table(), behind_proxy);
+        #[cfg(feature = "web")]
+        let server = server.with_pages(web::routes(pages));
         Ok(Self {
             app,
             address,

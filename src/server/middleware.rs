@@ -138,8 +138,11 @@ impl Gate {
             *request.method(),
             Method::GET | Method::HEAD | Method::OPTIONS
         );
+        // A form of another site could also sign a browser in, as someone else.
+        let has = |name| headers.contains_key(name);
+        let from_a_page = (has("sec-fetch-site") || has("origin")) && !has("authorization");
         if !is_safe
-            && cookie(headers).is_some()
+            && (cookie(headers).is_some() || from_a_page)
             && !is_same_origin(headers, host.unwrap_or_default())
         {
             return Err(Error::new(
@@ -228,24 +231,31 @@ fn cookie(headers: &HeaderMap) -> Option<&str> {
 }
 
 pub(super) async fn no_such_path(request: Request) -> Error {
-    let signed_in = request.extensions().get::<Caller>().is_some();
-    if !signed_in && request.uri().path().starts_with("/api/") {
-        // Strangers are not told which paths there are.
-        return crate::kernel::http::unauthenticated();
-    }
-    Error::new(
-        Kind::NotFound,
-        "no_such_path",
-        "there is nothing at this path: see /docs",
-    )
+    known(&request).err().unwrap_or_else(|| {
+        Error::new(
+            Kind::NotFound,
+            "no_such_path",
+            "there is nothing at this path: see /docs",
+        )
+    })
 }
 
-pub(super) async fn no_such_method() -> Error {
-    Error::new(
-        Kind::NoMethod,
-        "no_such_method",
-        "this path has no such method: see /docs",
-    )
+pub(super) async fn no_such_method(request: Request) -> Error {
+    known(&request).err().unwrap_or_else(|| {
+        Error::new(
+            Kind::NoMethod,
+            "no_such_method",
+            "this path has no such method: see /docs",
+        )
+    })
+}
+
+/// Strangers are not told which paths and methods there are.
+fn known(request: &Request) -> Result<()> {
+    let signed_in = request.extensions().get::<Caller>().is_some();
+    signed_in
+        .then_some(())
+        .ok_or_else(crate::kernel::http::unauthenticated)
 }
 
 pub(super) fn panicked(panic: Box<dyn Any + Send>) -> Response<Body> {

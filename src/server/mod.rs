@@ -23,7 +23,7 @@ use crate::app::App;
 use crate::kernel::access::Access;
 use crate::kernel::config::Settings;
 use crate::kernel::error::{Error, Kind, Result};
-use crate::kernel::http::Routes;
+use crate::kernel::http::{RouteInfo, Routes};
 use crate::kernel::work::Shutdown;
 
 /// What the daemon is made of.
@@ -94,6 +94,13 @@ impl Server {
             pages: Some(pages),
             ..self
         }
+    }
+
+    /// What every route of the API says of itself; pages are no part of it.
+    pub fn table(&self) -> Vec<RouteInfo> {
+        let before = health::routes(self.health.clone());
+        let after = openapi::routes(Arc::default());
+        [before.table(), self.routes.table(), after.table()].concat()
     }
 
     /// The whole router, in the order that a request meets it.

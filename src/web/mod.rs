@@ -42,12 +42,12 @@ pub struct Web {
 }
 
 impl Web {
-    /// The pages of what is open.
-    pub fn of(app: &App, behind_proxy: bool) -> Self {
+    /// The pages of what is open, and of an API with these routes.
+    pub fn of(app: &App, api: Vec<RouteInfo>, behind_proxy: bool) -> Self {
         Self {
             access: app.access.clone(),
             counts: app.counts(),
-            api: Arc::new(app.routes().table().to_vec()),
+            api: Arc::new(api),
             behind_proxy,
         }
     }
@@ -139,6 +139,7 @@ struct Module {
 #[template(path = "docs.html")]
 struct Docs<'a> {
     words: &'a Words,
+    signed_in: Option<&'a Caller>,
     groups: Vec<Group<'a>>,
 }
 
@@ -263,6 +264,7 @@ async fn docs(
     State(web): State<Web>,
     Params(wanted): Params<Wanted>,
     headers: HeaderMap,
+    caller: Option<Caller>,
 ) -> Result<Response> {
     let words = wanted.language(&headers).words();
     let mut groups: Vec<Group<'_>> = Vec::new();
@@ -275,7 +277,12 @@ async fn docs(
             }),
         }
     }
-    Ok(wanted.remember(render(StatusCode::OK, &Docs { words, groups })?))
+    let page = Docs {
+        words,
+        signed_in: caller.as_ref(),
+        groups,
+    };
+    Ok(wanted.remember(render(StatusCode::OK, &page)?))
 }
 
 fn render(status: StatusCode, page: &impl Template) -> Result<Response> {

@@ -5,7 +5,7 @@
 //! shown once and kept as digests; passwords as argon2id.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 mod caller;
@@ -52,6 +52,8 @@ struct Inner {
     hasher: Hasher,
     /// Made at the first start and kept: a JWT outlives a restart, and no two folders share a key.
     key: [u8; 32],
+    /// Held while the outcome of a sign-in is counted.
+    counting: Mutex<()>,
 }
 
 /// An account as it is shown.
@@ -156,6 +158,7 @@ impl Access {
                 config,
                 hasher,
                 key,
+                counting: Mutex::new(()),
             }),
         })
     }
@@ -219,7 +222,17 @@ impl Access {
             throttle_key("account", name),
             throttle_key("source", source),
         ];
-        for place in &places {
+        self.must_not_wait(&places)?;
+        let found = self.user_row(name)?;
+        let phc = found.as_ref().and_then(|(user, _)| user.phc.as_deref());
+        let is_right = self.inner.hasher.verify(password, phc)?;
+        self.count(name, &places, is_right)?;
+        let (user, revision) = found.ok_or_else(|| Error::internal("an account went away"))?;
+        self.start_session(user, revision, password, &places, shown)
+    }
+
+    fn must_not_wait(&self, places: &[String; 2]) -> Result<()> {
+        for place in places {
             let failures = self.failures(place)?;
             if let Some(wait) =
                 throttle::wait(failures, self.inner.config.free_failures, self.now())
@@ -232,18 +245,24 @@ impl Access {
                 .retry_after(wait));
             }
         }
-        let found = self.user_row(name)?;
-        let phc = found.as_ref().and_then(|(user, _)| user.phc.as_deref());
-        if !self.inner.hasher.verify(password, phc)? {
-            self.note_failure(name, &places)?;
-            return Err(Error::new(
-                Kind::Unauthenticated,
-                "bad_login",
-                "the name or the password is wrong",
-            ));
+        Ok(())
+    }
+
+    /// Counts the outcome of a try. Many that came together all passed the first look: whoever
+    /// comes to be counted after the wait began is told to wait and learns nothing.
+    fn count(&self, name: &str, places: &[String; 2], is_right: bool) -> Result<()> {
+        let counting = &self.inner.counting;
+        let _alone = counting.lock().unwrap_or_else(PoisonError::into_inner);
+        self.must_not_wait(places)?;
+        if is_right {
+            return Ok(());
         }
-        let (user, revision) = found.ok_or_else(|| Error::internal("an account went away"))?;
-        self.start_session(user, revision, password, &places, shown)
+        self.note_failure(name, places)?;
+        Err(Error::new(
+            Kind::Unauthenticated,
+            "bad_login",
+            "the name or the password is wrong",
+        ))
     }
 
     fn start_session(
