@@ -18,11 +18,7 @@ use drip::kernel::{Digest, Error, Result, disk, wait_for};
 mod support;
 use support::{Plan, Sample, folder, keep_doing, median};
 
-const SIZES: [(&str, usize); 3] = [
-    ("4 KiB", 4 << 10),
-    ("64 KiB", 64 << 10),
-    ("16 MiB", 16 << 20),
-];
+const SIZES: [(&str, usize); 3] = [("4 KiB", 4 << 10), ("64 KiB", 64 << 10), ("16 MiB", 16 << 20)];
 
 #[derive(Encode, Decode)]
 struct Named(BlobRef);
@@ -45,9 +41,8 @@ fn main() -> Result<()> {
     let plan = Plan::from_args();
     println!("medians of {} rounds", plan.rounds);
     for (name, size) in SIZES {
-        let rounds = (0..plan.rounds)
-            .map(|_| round(size, plan.time))
-            .collect::<Result<Vec<_>>>()?;
+        let rounds =
+            (0..plan.rounds).map(|_| round(size, plan.time)).collect::<Result<Vec<_>>>()?;
         tell(name, &rounds);
     }
     Ok(())
@@ -68,9 +63,7 @@ fn round(size: usize, time: Duration) -> Result<Round> {
     disk::make_folder(&plain)?;
     let blobs = Blobs::folder(&folder.path().join("blobs"))?;
     let records = RedbRecords::open(&folder.path().join("records.redb"))?;
-    let file_put = keep_doing(1, time, |number| {
-        write_file(&plain, number, &bytes(size, number))
-    })?;
+    let file_put = keep_doing(1, time, |number| write_file(&plain, number, &bytes(size, number)))?;
     let blob_put = keep_doing(1, time, |number| {
         let written = wait_for(blobs.put(Bytes::from(bytes(size, number))))?;
         let row = encode(&Named(written.blob.clone()))?;
@@ -105,11 +98,7 @@ fn tell(name: &str, rounds: &[Round]) {
     let rate = |of: fn(&Round) -> Sample| median(rounds.iter().map(|r| of(r).per_second()));
     let cpu = |of: fn(&Round) -> Sample| median(rounds.iter().map(|r| of(r).cpu_each()));
     let ratio = |of: fn(&Round) -> Sample, to: fn(&Round) -> Sample| {
-        median(
-            rounds
-                .iter()
-                .map(|r| of(r).per_second() / to(r).per_second()),
-        )
+        median(rounds.iter().map(|r| of(r).per_second() / to(r).per_second()))
     };
     println!(
         "put {name:<7} file {:>9.1} /s {:>8.0} us CPU   blob + record {:>9.1} /s {:>8.0} us CPU   {:.2} of the file",

@@ -55,12 +55,7 @@ fn draft(number: u64) -> Result<CardDraft> {
         "config": {"rated_kw": 2050, "cut_in": 3.0, "cut_out": 25.0, "hours": [1, 6, 24]},
         "evaluation": {"rmse_pct": 11.4, "bias_pct": -0.3},
     });
-    CardDraft::named(
-        card,
-        CardKind::MODEL,
-        &format!("wind-power-{number}"),
-        "1.0.0",
-    )
+    CardDraft::named(card, CardKind::MODEL, &format!("wind-power-{number}"), "1.0.0")
 }
 
 /// Saves new cards; the CPU time includes the search index's, until it has taken in the last one.
@@ -68,9 +63,7 @@ fn saves(fiche: &Fiche, threads: usize, time: Duration) -> Result<Sample> {
     let caller = Caller::system();
     let begun = cpu_time()?;
     let mut sample = keep_doing(threads, time, |number| {
-        fiche
-            .save(&caller, &draft(number)?, Conditions::default())
-            .map(drop)
+        fiche.save(&caller, &draft(number)?, Conditions::default()).map(drop)
     })?;
     let indexed = fiche.wait_indexed(fiche.last_number()?, Duration::from_mins(1));
     assert!(indexed, "the index lags by a minute");
@@ -85,11 +78,7 @@ fn tell(rounds: &[Round]) {
     let lines: [Line; 2] = [("1 thread", |r| r.alone), ("32 threads", |r| r.crowd)];
     for (name, of) in lines {
         let cpu = median(rounds.iter().map(|r| of(r).cpu_each()));
-        let ratio = median(
-            rounds
-                .iter()
-                .map(|r| of(r).per_second() / r.bare.per_second()),
-        );
+        let ratio = median(rounds.iter().map(|r| of(r).per_second() / r.bare.per_second()));
         println!(
             "card saves, {name:<12}  {:>7.0} /s  {ratio:>6.2} of bare  {cpu:>7.0} us CPU each",
             rate(of)
@@ -100,10 +89,8 @@ fn tell(rounds: &[Round]) {
 /// Reading one card as it stands.
 fn reads(fiche: &Fiche) {
     let known = fiche.list(&drip::fiche::Filter::default(), None, 1);
-    let name = known
-        .ok()
-        .and_then(|cards| Some(cards.first()?.key.name.to_string()))
-        .unwrap_or_default();
+    let name =
+        known.ok().and_then(|cards| Some(cards.first()?.key.name.to_string())).unwrap_or_default();
     let mut criterion = Criterion::default().configure_from_args();
     criterion.bench_function("cards/get", |bench| {
         bench.iter(|| fiche.get(CardKind::MODEL, black_box(&name), "1.0.0"));

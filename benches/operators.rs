@@ -50,9 +50,7 @@ fn main() -> Result<()> {
     let engine = ScriptEngine::builder().fence(Fence::operator()).build()?;
     let program = engine.compile(SOURCE)?;
     let bare = rhai::Engine::new();
-    let ast = bare
-        .compile(SOURCE)
-        .map_err(|source| Error::internal(source.to_string()))?;
+    let ast = bare.compile(SOURCE).map_err(|source| Error::internal(source.to_string()))?;
     let mut rounds = Vec::new();
     for _ in 0..plan.rounds {
         rounds.push(Round {
@@ -90,10 +88,7 @@ fn atom(caller: &Caller) -> Result<Atom> {
     })?;
     let spec = OperatorSpec {
         source: SOURCE.to_owned(),
-        inputs: Some(vec![
-            Port::new("u", PortType::Float),
-            Port::new("v", PortType::Float),
-        ]),
+        inputs: Some(vec![Port::new("u", PortType::Float), Port::new("v", PortType::Float)]),
         output: Port::new("power_kw", PortType::Float),
         datasets: Vec::new(),
         label: drip::atom::Label::default(),
@@ -131,10 +126,7 @@ fn call_bare(engine: &rhai::Engine, ast: &rhai::AST) -> Result<()> {
 }
 
 fn by_row(sample: Sample) -> Sample {
-    Sample {
-        count: sample.count * f64::from(ROWS),
-        ..sample
-    }
+    Sample { count: sample.count * f64::from(ROWS), ..sample }
 }
 
 fn tell(rounds: &[Round]) {

@@ -42,11 +42,7 @@ fn tell(rounds: &[Round]) {
     let rate = |of: fn(&Round) -> Sample| median(rounds.iter().map(|r| of(r).per_second()));
     let cpu = |of: fn(&Round) -> Sample| median(rounds.iter().map(|r| of(r).cpu_each()));
     let ratio = |of: fn(&Round) -> Sample| {
-        median(
-            rounds
-                .iter()
-                .map(|r| of(r).per_second() / r.bare.per_second()),
-        )
+        median(rounds.iter().map(|r| of(r).per_second() / r.bare.per_second()))
     };
     println!("medians of {} rounds", rounds.len());
     println!("append 4 KiB + fdatasync  {:>9.0} /s", rate(|r| r.bare));

@@ -23,15 +23,9 @@ impl Plan {
     /// as `cargo test --benches` does.
     pub(crate) fn from_args() -> Self {
         if std::env::args().any(|argument| argument == "--bench") {
-            Self {
-                rounds: 5,
-                time: Duration::from_secs(1),
-            }
+            Self { rounds: 5, time: Duration::from_secs(1) }
         } else {
-            Self {
-                rounds: 1,
-                time: Duration::from_millis(20),
-            }
+            Self { rounds: 1, time: Duration::from_millis(20) }
         }
     }
 }
@@ -78,9 +72,7 @@ pub(crate) fn keep_doing(
         };
         let threads: Vec<_> = (0..threads).map(|_| scope.spawn(one)).collect();
         threads.into_iter().try_for_each(|thread| {
-            thread
-                .join()
-                .map_err(|_panic| Error::internal("a thread panicked"))?
+            thread.join().map_err(|_panic| Error::internal("a thread panicked"))?
         })
     })?;
     Ok(Sample {

@@ -39,10 +39,7 @@ fn main() -> Result<()> {
     let key = (&Name::new("scada")?, &Name::new("2014")?);
     let (dataset, _) =
         atom.put_dataset(&ada, key, meta, (Format::Csv, csv.into()), Guard::default())?;
-    println!(
-        "kept {} rows in {} bytes of Parquet",
-        dataset.rows, dataset.bytes
-    );
+    println!("kept {} rows in {} bytes of Parquet", dataset.rows, dataset.bytes);
     for row in atom.preview(&ada, "scada", "latest", 10)?.to_rows() {
         println!("{row}");
     }
@@ -63,10 +60,6 @@ fn main() -> Result<()> {
     assert_eq!(dataset.rows, 2);
     assert_eq!(one, json!(612.5));
     assert_eq!(many.values, [json!(0.0), json!(4.9)]);
-    assert_eq!(
-        wrong.map_err(|error| error.faults().len()),
-        Err(2),
-        "both faults are named"
-    );
+    assert_eq!(wrong.map_err(|error| error.faults().len()), Err(2), "both faults are named");
     Ok(())
 }

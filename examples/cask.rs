@@ -28,45 +28,25 @@ fn main() -> Result<()> {
         ..PutOptions::default()
     };
     let weights = r#"{"w":[0.1,0.9]}"#;
-    let kept = cask.put_now(
-        &ada,
-        "models",
-        "wind/2014/model.json",
-        options,
-        weights.into(),
-    )?;
+    let kept = cask.put_now(&ada, "models", "wind/2014/model.json", options, weights.into())?;
     println!("put {} bytes, SHA-256 {}", kept.item.size, kept.item.sha256);
     let read = wait_for(cask.get("models", "wind/2014/model.json")?.bytes())?;
 
     let mut parcel = Parcel::new(Metadata::new("wind-power", "1.0.0"));
     parcel.add_bytes(Section::Objects, "model.json", weights.into())?;
-    parcel.add_bytes(
-        Section::Scripts,
-        "compute.rhai",
-        b"fn compute(v) { v * v * v }".to_vec(),
-    )?;
+    parcel.add_bytes(Section::Scripts, "compute.rhai", b"fn compute(v) { v * v * v }".to_vec())?;
     let package = parcel.to_bytes()?;
     let contents = verify(package.as_slice())?;
-    println!(
-        "packed {} files into {} bytes",
-        contents.files.len(),
-        package.len()
-    );
+    println!("packed {} files into {} bytes", contents.files.len(), package.len());
 
     let pushed = cask.push_now(&ada, "wind-power", "1.0.0", package.clone().into())?;
-    println!(
-        "pushed {}@{}",
-        pushed.item.item.name, pushed.item.item.version
-    );
+    println!("pushed {}@{}", pushed.item.item.name, pushed.item.item.version);
     let again = cask.push_now(&ada, "wind-power", "1.0.0", package.into())?;
     parcel.add_bytes(Section::Configs, "site.toml", b"code = \"XJJX\"".to_vec())?;
     let other = cask.push_now(&ada, "wind-power", "1.0.0", parcel.to_bytes()?.into());
 
     assert_eq!(read, weights);
-    assert!(
-        pushed.created && !again.created,
-        "the same package again is no other one"
-    );
+    assert!(pushed.created && !again.created, "the same package again is no other one");
     assert!(other.is_err(), "a pushed version never changes");
     Ok(())
 }

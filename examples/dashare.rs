@@ -23,11 +23,7 @@ impl RowSource for Scada {
     }
 
     fn sql(&self, _query: &str, _params: &Value, _max_rows: usize) -> Result<Table> {
-        Err(Error::new(
-            Kind::Invalid,
-            "no_sql",
-            "this example has no SQL",
-        ))
+        Err(Error::new(Kind::Invalid, "no_sql", "this example has no SQL"))
     }
 }
 
@@ -57,29 +53,17 @@ fn main() -> Result<()> {
     let quota = QuotaSpec::read(json!({"channel": "wind/scada", "limit": 3, "period": "day"}))?;
     dashare.put_quota(&owner, &Name::new("bob")?, &quota)?;
 
-    let query = DataQuery {
-        entities: vec!["T1".into()],
-        ..DataQuery::default()
-    };
+    let query = DataQuery { entities: vec!["T1".into()], ..DataQuery::default() };
     let answer = dashare.data(&bob, ("wind", "scada"), &query)?;
     let body = String::from_utf8_lossy(&answer.body);
     println!("{body}");
     let left = answer.quota.as_ref().map(|quota| quota.remaining);
     println!("{} rows; {left:?} left of today's quota", answer.rows);
     let refused = dashare.data(&bob, ("wind", "scada"), &query);
-    println!(
-        "again: {:?}",
-        refused
-            .as_ref()
-            .map(|answer| answer.rows)
-            .map_err(Error::code)
-    );
+    println!("again: {:?}", refused.as_ref().map(|answer| answer.rows).map_err(Error::code));
 
     assert_eq!(answer.rows, 2);
-    assert!(
-        !body.contains("power"),
-        "what was not granted is not answered"
-    );
+    assert!(!body.contains("power"), "what was not granted is not answered");
     assert_eq!(left, Some(1));
     assert!(refused.is_err(), "two rows do not fit into one");
     Ok(())

@@ -31,27 +31,15 @@ fn main() -> Result<()> {
         "data": ["scada@2014"],
     }))?;
     let saved = fiche.save(&ada, &model, Conditions::default())?;
-    println!(
-        "saved {} at revision {}",
-        saved.card.key.reference(),
-        saved.card.revision
-    );
+    println!("saved {} at revision {}", saved.card.key.reference(), saved.card.revision);
 
     let moved = fiche.stage(&ada, model.key(), Stage::Testing, "ready for a look")?;
     println!("moved to {}", moved.stage);
 
     fiche.wait_indexed(fiche.last_number()?, Duration::from_secs(10));
-    let found = fiche.search(&Search {
-        q: "功率".into(),
-        limit: 10,
-        ..Search::default()
-    })?;
+    let found = fiche.search(&Search { q: "功率".into(), limit: 10, ..Search::default() })?;
     for hit in &found.items {
-        println!(
-            "found {}: {:?}",
-            hit.card.key,
-            hit.highlights.get("summary")
-        );
+        println!("found {}: {:?}", hit.card.key, hit.highlights.get("summary"));
     }
 
     let lineage = fiche.lineage(model.key(), Direction::Up, None)?;
@@ -60,9 +48,6 @@ fn main() -> Result<()> {
     assert_eq!(saved.card.revision, 1);
     assert_eq!(found.total, 1);
     assert_eq!(lineage.edges.len(), 1);
-    assert_eq!(
-        fiche.get(CardKind::MODEL, "wind-power", "latest")?.stage,
-        Stage::Testing
-    );
+    assert_eq!(fiche.get(CardKind::MODEL, "wind-power", "latest")?.stage, Stage::Testing);
     Ok(())
 }

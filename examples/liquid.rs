@@ -40,17 +40,10 @@ fn main() -> Result<()> {
     let name = Name::new("mean-power")?;
 
     let (pipeline, is_new) = liquid.save_pipeline(&name, SOURCE, &ada, Expected::default())?;
-    println!(
-        "saved revision {} with {} nodes",
-        pipeline.revision,
-        pipeline.nodes.len()
-    );
+    println!("saved revision {} with {} nodes", pipeline.revision, pipeline.nodes.len());
 
     let inputs = Map::from_iter([("speeds".to_owned(), json!([1.0, -99.0, 3.0]))]);
-    let request = RunRequest {
-        inputs,
-        ..RunRequest::default()
-    };
+    let request = RunRequest { inputs, ..RunRequest::default() };
     let run = liquid.start(&name, request, &ada, None)?;
     let run = liquid.wait(&run.id, Duration::from_secs(30))?;
     for node in &run.nodes {
@@ -61,18 +54,13 @@ fn main() -> Result<()> {
     let refused = liquid.start(&name, RunRequest::default(), &ada, None);
     println!(
         "without its input: {}",
-        refused
-            .as_ref()
-            .map_or_else(ToString::to_string, |run| run.id.clone())
+        refused.as_ref().map_or_else(ToString::to_string, |run| run.id.clone())
     );
 
     assert!(is_new);
     assert_eq!(run.state, RunState::Succeeded);
     assert_eq!(run.outputs.get("mean_power"), Some(&json!(14.0)));
-    assert!(
-        refused.is_err(),
-        "what is missing is refused before anything runs"
-    );
+    assert!(refused.is_err(), "what is missing is refused before anything runs");
     assert!(liquid.close(Duration::from_secs(5)));
     Ok(())
 }

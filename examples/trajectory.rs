@@ -30,18 +30,11 @@ fn main() -> Result<()> {
     gust.fields.insert("site".into(), json!("XJJX"));
     let calm = Record::new(now, Level::Info, "turbine-7", "wind fell below 3 m/s");
     let receipt = log.append(vec![gust, calm])?;
-    println!(
-        "kept {} records from number {}",
-        receipt.count, receipt.first_seq
-    );
+    println!("kept {} records from number {}", receipt.count, receipt.first_seq);
 
     let lines = b"{\"message\":\"anemometer stands still\",\"level\":\"ERROR\",\"stream\":\"turbine-8\"}\nnot JSON\n";
     let ingested = log.ingest(lines, None)?;
-    println!(
-        "took {} lines, rejected {}",
-        ingested.accepted,
-        ingested.rejected.len()
-    );
+    println!("took {} lines, rejected {}", ingested.accepted, ingested.rejected.len());
 
     let pairs = [("q", "gust"), ("level", "WARNING")].map(|(k, v)| (k.to_owned(), v.to_owned()));
     let page = log.query(&Query::from_pairs(&pairs)?)?;
@@ -52,21 +45,13 @@ fn main() -> Result<()> {
         );
     }
     let histogram = log.histogram(&Filter::default(), 10)?;
-    println!(
-        "{} records in {} stretches of time",
-        histogram.total,
-        histogram.items.len()
-    );
+    println!("{} records in {} stretches of time", histogram.total, histogram.items.len());
 
     drop(log);
     let log = open(folder.path())?;
 
     assert_eq!(page.items.len(), 1);
     assert_eq!((ingested.accepted, ingested.rejected.len()), (1, 1));
-    assert_eq!(
-        log.stats().records,
-        3,
-        "what was acknowledged is there again"
-    );
+    assert_eq!(log.stats().records, 3, "what was acknowledged is there again");
     Ok(())
 }

@@ -32,11 +32,7 @@ pub fn open_access(
     folder: &DataFolder,
     clock: Arc<dyn Clock>,
 ) -> Result<Access> {
-    Access::open(
-        records_of(folder, "access")?,
-        clock,
-        access::Config::read(settings)?,
-    )
+    Access::open(records_of(folder, "access")?, clock, access::Config::read(settings)?)
 }
 
 /// The record store of one module, in the module's own folder.
@@ -122,41 +118,17 @@ impl App {
     pub fn stores(&self) -> Vec<(&'static str, SharedRecords)> {
         let mut stores = vec![("access", self.access.records().clone())];
         #[cfg(feature = "fiche")]
-        stores.extend(
-            self.fiche
-                .iter()
-                .map(|fiche| ("fiche", fiche.records().clone())),
-        );
+        stores.extend(self.fiche.iter().map(|fiche| ("fiche", fiche.records().clone())));
         #[cfg(feature = "cask")]
-        stores.extend(
-            self.cask
-                .iter()
-                .map(|cask| ("cask", cask.records().clone())),
-        );
+        stores.extend(self.cask.iter().map(|cask| ("cask", cask.records().clone())));
         #[cfg(feature = "trajectory")]
-        stores.extend(
-            self.trajectory
-                .iter()
-                .map(|log| ("trajectory", log.records().clone())),
-        );
+        stores.extend(self.trajectory.iter().map(|log| ("trajectory", log.records().clone())));
         #[cfg(feature = "atom")]
-        stores.extend(
-            self.atom
-                .iter()
-                .map(|atom| ("atom", atom.records().clone())),
-        );
+        stores.extend(self.atom.iter().map(|atom| ("atom", atom.records().clone())));
         #[cfg(feature = "dashare")]
-        stores.extend(
-            self.dashare
-                .iter()
-                .map(|share| ("dashare", share.records().clone())),
-        );
+        stores.extend(self.dashare.iter().map(|share| ("dashare", share.records().clone())));
         #[cfg(feature = "liquid")]
-        stores.extend(
-            self.liquid
-                .iter()
-                .map(|liquid| ("liquid", liquid.records().clone())),
-        );
+        stores.extend(self.liquid.iter().map(|liquid| ("liquid", liquid.records().clone())));
         stores
     }
 

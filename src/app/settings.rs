@@ -34,19 +34,14 @@ pub fn schema() -> Vec<&'static [Key]> {
 
 /// The flag `--data` as a setting.
 pub fn data_flag(data: Option<&Path>) -> Vec<(&'static str, String)> {
-    data.map(|path| ("server.data", path.display().to_string()))
-        .into_iter()
-        .collect()
+    data.map(|path| ("server.data", path.display().to_string())).into_iter().collect()
 }
 
 /// The modules to open. One that was asked for and is not built is an error; the default is what
 /// there is.
 pub(super) fn enabled(settings: &Settings) -> Result<Vec<&'static str>> {
     let wanted = settings.list("modules.enabled")?;
-    let by_default = matches!(
-        settings.source("modules.enabled"),
-        Some(Source::Default) | None
-    );
+    let by_default = matches!(settings.source("modules.enabled"), Some(Source::Default) | None);
     let mut modules = Vec::new();
     for (name, is_built) in BUILT {
         if !wanted.iter().any(|module| module == name) {
@@ -70,16 +65,8 @@ pub(super) fn counted(module: &str) -> &'static [(&'static str, &'static str)] {
     match module {
         "access" => &[("users", "user/"), ("tokens", "token/")],
         "fiche" => &[("cards", "card/")],
-        "cask" => &[
-            ("buckets", "bucket/"),
-            ("objects", "object/"),
-            ("packages", "package/"),
-        ],
-        "liquid" => &[
-            ("pipelines", "pipeline/"),
-            ("runs", "run/"),
-            ("schedules", "schedule/"),
-        ],
+        "cask" => &[("buckets", "bucket/"), ("objects", "object/"), ("packages", "package/")],
+        "liquid" => &[("pipelines", "pipeline/"), ("runs", "run/"), ("schedules", "schedule/")],
         "atom" => &[("datasets", "dataset/"), ("operators", "operator/")],
         "dashare" => &[("channels", "channel/")],
         _ => &[],

@@ -114,9 +114,7 @@ impl Opening<'_> {
         if !self.is_enabled("cask") {
             return Ok(None);
         }
-        let listener = opened
-            .cards()
-            .map(|cards| -> Arc<dyn PackageListener> { Arc::new(cards) });
+        let listener = opened.cards().map(|cards| -> Arc<dyn PackageListener> { Arc::new(cards) });
         Cask::open(Parts {
             records: records_of(self.folder, "cask")?,
             blobs: Blobs::folder(&self.folder.part("cask")?.join("blobs"))?,
@@ -133,9 +131,7 @@ impl Opening<'_> {
         if !self.is_enabled("atom") {
             return Ok(None);
         }
-        let listener = opened
-            .cards()
-            .map(|cards| -> Arc<dyn DatasetListener> { Arc::new(cards) });
+        let listener = opened.cards().map(|cards| -> Arc<dyn DatasetListener> { Arc::new(cards) });
         Atom::open(Parts {
             records: records_of(self.folder, "atom")?,
             blobs: Blobs::folder(&self.folder.part("atom")?.join("blobs"))?,
@@ -221,38 +217,19 @@ impl Opened {
     fn script_modules(&self) -> Vec<(String, rhai::Shared<rhai::Module>)> {
         let mut modules: Vec<(&str, rhai::Module)> = Vec::new();
         #[cfg(feature = "fiche")]
-        modules.extend(
-            self.fiche
-                .clone()
-                .map(|fiche| ("fiche", crate::fiche::script::module(fiche))),
-        );
+        modules
+            .extend(self.fiche.clone().map(|fiche| ("fiche", crate::fiche::script::module(fiche))));
         #[cfg(feature = "cask")]
-        modules.extend(
-            self.cask
-                .clone()
-                .map(|cask| ("cask", crate::cask::script::module(cask))),
-        );
+        modules.extend(self.cask.clone().map(|cask| ("cask", crate::cask::script::module(cask))));
         #[cfg(feature = "trajectory")]
         modules.extend(
-            self.trajectory
-                .clone()
-                .map(|log| ("log", crate::trajectory::script::module(log))),
+            self.trajectory.clone().map(|log| ("log", crate::trajectory::script::module(log))),
         );
         #[cfg(feature = "atom")]
-        modules.extend(
-            self.atom
-                .clone()
-                .map(|atom| ("atom", crate::atom::script::module(atom))),
-        );
+        modules.extend(self.atom.clone().map(|atom| ("atom", crate::atom::script::module(atom))));
         #[cfg(feature = "table")]
-        modules.push((
-            "table",
-            crate::kernel::table::script::module(self.catalog()),
-        ));
-        modules
-            .into_iter()
-            .map(|(name, module)| (name.to_owned(), module.into()))
-            .collect()
+        modules.push(("table", crate::kernel::table::script::module(self.catalog())));
+        modules.into_iter().map(|(name, module)| (name.to_owned(), module.into())).collect()
     }
 
     #[cfg(all(feature = "liquid", feature = "trajectory"))]
@@ -285,9 +262,7 @@ impl Cards {
         card: serde_json::Value,
     ) -> Result<()> {
         let draft = crate::fiche::CardDraft::named(card, kind, name, version)?;
-        self.0
-            .save(caller, &draft, crate::fiche::Conditions::default())
-            .map(drop)
+        self.0.save(caller, &draft, crate::fiche::Conditions::default()).map(drop)
     }
 
     #[cfg(feature = "cask")]
@@ -303,13 +278,7 @@ impl Cards {
                 "sha256": item.sha256, "size": item.size, "entry": metadata.entry,
             },
         });
-        self.save(
-            caller,
-            crate::fiche::CardKind::ALGORITHM,
-            &item.name,
-            &item.version,
-            card,
-        )
+        self.save(caller, crate::fiche::CardKind::ALGORITHM, &item.name, &item.version, card)
     }
 
     /// The card of a package that the feed tells of.
@@ -333,13 +302,7 @@ impl Cards {
                 "schema": dataset.schema,
             },
         });
-        self.save(
-            caller,
-            crate::fiche::CardKind::DATASET,
-            &dataset.name,
-            &dataset.version,
-            card,
-        )
+        self.save(caller, crate::fiche::CardKind::DATASET, &dataset.name, &dataset.version, card)
     }
 
     /// The card of a dataset that the feed tells of, as the dataset stands now.
@@ -376,11 +339,9 @@ fn told<T: serde::de::DeserializeOwned>(event: &Event) -> Result<T> {
 
 #[cfg(feature = "fiche")]
 fn labels(pairs: &[(&str, Option<&str>)]) -> serde_json::Map<String, serde_json::Value> {
-    let told = pairs
-        .iter()
-        .filter_map(|(name, value)| Some((*name, value.filter(|v| !v.is_empty())?)));
-    told.map(|(name, value)| (name.to_owned(), value.into()))
-        .collect()
+    let told =
+        pairs.iter().filter_map(|(name, value)| Some((*name, value.filter(|v| !v.is_empty())?)));
+    told.map(|(name, value)| (name.to_owned(), value.into())).collect()
 }
 
 #[cfg(feature = "cask")]
@@ -430,9 +391,7 @@ impl crate::dashare::RowSource for Rows {
             rows: max_rows,
             ..crate::kernel::table::sql::SqlLimits::default()
         };
-        crate::kernel::table::sql::Sql::new(self.0.clone())
-            .with_limits(limits)
-            .query(query, params)
+        crate::kernel::table::sql::Sql::new(self.0.clone()).with_limits(limits).query(query, params)
     }
 
     #[cfg(not(feature = "sql"))]
@@ -472,10 +431,7 @@ impl crate::dashare::Accounts for Accounts {
 impl crate::liquid::Standing for Accounts {
     fn today(&self, caller: &Caller) -> Result<Caller> {
         let user = self.0.user(&caller.name)?;
-        Ok(Caller {
-            role: user.role.min(caller.role),
-            ..caller.clone()
-        })
+        Ok(Caller { role: user.role.min(caller.role), ..caller.clone() })
     }
 }
 

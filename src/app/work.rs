@@ -31,9 +31,7 @@ impl App {
     /// Starts what runs beside the requests.
     pub fn start_workers(&self) {
         let access = self.access.clone();
-        self.workers.every("access.forget", HOUR, move || {
-            access.forget_old().map(|_| false)
-        });
+        self.workers.every("access.forget", HOUR, move || access.forget_old().map(|_| false));
         let (stores, clock) = (self.stores(), self.clock.clone());
         self.workers.every("idempotency.forget", HOUR, move || {
             for (_, records) in &stores {
@@ -52,20 +50,18 @@ impl App {
         #[cfg(all(feature = "fiche", feature = "cask"))]
         if let (Some(fiche), Some(cask)) = (&self.fiche, &self.cask) {
             let (cards, records) = (super::wiring::Cards(fiche.clone()), cask.records().clone());
-            self.workers
-                .every("cask.cards", Duration::from_secs(10), move || {
-                    feed::follow(records.as_ref(), "cards", |event| cards.of_package(event))
-                        .map(|_| false)
-                });
+            self.workers.every("cask.cards", Duration::from_secs(10), move || {
+                feed::follow(records.as_ref(), "cards", |event| cards.of_package(event))
+                    .map(|_| false)
+            });
         }
         #[cfg(all(feature = "fiche", feature = "atom"))]
         if let (Some(fiche), Some(atom)) = (&self.fiche, &self.atom) {
             let (cards, atom) = (super::wiring::Cards(fiche.clone()), atom.clone());
-            self.workers
-                .every("atom.cards", Duration::from_secs(10), move || {
-                    let card = |event: &_| cards.of_dataset(&atom, event);
-                    feed::follow(atom.records().as_ref(), "cards", card).map(|_| false)
-                });
+            self.workers.every("atom.cards", Duration::from_secs(10), move || {
+                let card = |event: &_| cards.of_dataset(&atom, event);
+                feed::follow(atom.records().as_ref(), "cards", card).map(|_| false)
+            });
         }
     }
 
@@ -74,19 +70,15 @@ impl App {
         #[cfg(feature = "cask")]
         if let Some(cask) = self.cask.clone() {
             let crate::cask::Config { tidy_every, grace } = self.settings.cask;
-            self.workers.every("cask.tidy", tidy_every, move || {
-                cask.tidy(grace).map(|_| false)
-            });
+            self.workers.every("cask.tidy", tidy_every, move || cask.tidy(grace).map(|_| false));
         }
         #[cfg(feature = "trajectory")]
         if let Some(log) = self.trajectory.clone() {
-            self.workers
-                .every("trajectory.tidy", HOUR, move || log.tidy().map(|_| false));
+            self.workers.every("trajectory.tidy", HOUR, move || log.tidy().map(|_| false));
         }
         #[cfg(feature = "atom")]
         if let Some(atom) = self.atom.clone() {
-            self.workers
-                .every("atom.sweep", HOUR, move || atom.sweep(HOUR).map(|_| false));
+            self.workers.every("atom.sweep", HOUR, move || atom.sweep(HOUR).map(|_| false));
         }
     }
 
@@ -97,10 +89,9 @@ impl App {
             return;
         };
         let clock = self.clock.clone();
-        self.workers
-            .every("liquid.tick", Duration::from_millis(250), move || {
-                liquid.tick(clock.now()).map(|_| false)
-            });
+        self.workers.every("liquid.tick", Duration::from_millis(250), move || {
+            liquid.tick(clock.now()).map(|_| false)
+        });
     }
 
     /// Ends what runs beside the requests: runs are stopped, waiting writes are made.

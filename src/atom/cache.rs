@@ -83,12 +83,7 @@ struct Shelf {
 
 impl OpenTables {
     pub(super) fn new(blobs: Blobs, most: usize) -> Self {
-        Self {
-            blobs,
-            held: Held::default(),
-            most: most.max(1),
-            open: Mutex::default(),
-        }
+        Self { blobs, held: Held::default(), most: most.max(1), open: Mutex::default() }
     }
 
     /// Whether a reader still needs a chunk.

@@ -102,14 +102,10 @@ pub struct Filter {
 
 impl Filter {
     fn given(self) -> Vec<(&'static str, String)> {
-        [
-            ("name", self.name),
-            ("tag", self.tag),
-            ("belong", self.belong),
-        ]
-        .into_iter()
-        .filter_map(|(name, value)| Some((name, value?)))
-        .collect()
+        [("name", self.name), ("tag", self.tag), ("belong", self.belong)]
+            .into_iter()
+            .filter_map(|(name, value)| Some((name, value?)))
+            .collect()
     }
 }
 
@@ -226,9 +222,7 @@ async fn dataset(command: Dataset, atom: &AtomClient, out: Output) -> Result<()>
             out.object(&atom.dataset(name, version).await?)
         }
         Dataset::List(filter) => {
-            let fields = [
-                "name", "version", "rows", "bytes", "tag", "belong", "remarks",
-            ];
+            let fields = ["name", "version", "rows", "bytes", "tag", "belong", "remarks"];
             let empty =
                 "no datasets yet: keep one with `dripctl atom dataset put NAME@VERSION FILE`";
             out.rows(&atom.datasets(&filter.given()).await?, &fields, empty)
@@ -237,10 +231,8 @@ async fn dataset(command: Dataset, atom: &AtomClient, out: Output) -> Result<()>
             let (name, version) = split(&dataset);
             let preview = atom.preview(name, version, rows).await?;
             let names = items(&preview, "schema");
-            let names: Vec<&str> = names
-                .iter()
-                .filter_map(|column| column.get("name")?.as_str())
-                .collect();
+            let names: Vec<&str> =
+                names.iter().filter_map(|column| column.get("name")?.as_str()).collect();
             // A column may have a dot in its name, which would lead inwards.
             if out.is_json() || names.iter().any(|name| name.contains('.')) {
                 return out.object(&preview);
@@ -250,32 +242,19 @@ async fn dataset(command: Dataset, atom: &AtomClient, out: Output) -> Result<()>
         Dataset::Stats { dataset } => {
             let (name, version) = split(&dataset);
             let stats = atom.stats(name, version).await?;
-            let fields = [
-                "name", "type", "unit", "count", "nulls", "min", "max", "mean",
-            ];
-            out.rows(
-                &items(&stats, "columns"),
-                &fields,
-                "the dataset has no columns",
-            )
+            let fields = ["name", "type", "unit", "count", "nulls", "min", "max", "mean"];
+            out.rows(&items(&stats, "columns"), &fields, "the dataset has no columns")
         }
         Dataset::Delete { dataset } => {
             let (name, version) = exact(&dataset)?;
             atom.delete_dataset(name, version).await?;
-            out.done(
-                &format!("the dataset `{dataset}` is gone"),
-                &json!({ "deleted": dataset }),
-            )
+            out.done(&format!("the dataset `{dataset}` is gone"), &json!({ "deleted": dataset }))
         }
     }
 }
 
 fn items(answer: &Value, field: &str) -> Vec<Value> {
-    answer
-        .get(field)
-        .and_then(Value::as_array)
-        .cloned()
-        .unwrap_or_default()
+    answer.get(field).and_then(Value::as_array).cloned().unwrap_or_default()
 }
 
 async fn put_dataset(put: DatasetPut, atom: &AtomClient, out: Output) -> Result<()> {
@@ -286,32 +265,20 @@ async fn put_dataset(put: DatasetPut, atom: &AtomClient, out: Output) -> Result<
             Error::new(
                 Kind::Usage,
                 "no_format",
-                format!(
-                    "the name `{}` tells no format: say it with --format",
-                    put.file
-                ),
+                format!("the name `{}` tells no format: say it with --format", put.file),
             )
         })?,
     };
-    let mut params: Vec<(String, String)> = put
-        .labels
-        .given()
-        .map(|(name, value)| (name.to_owned(), value))
-        .collect();
+    let mut params: Vec<(String, String)> =
+        put.labels.given().map(|(name, value)| (name.to_owned(), value)).collect();
     for unit in &put.units {
         let (column, unit) = unit.split_once('=').ok_or_else(|| {
-            Error::new(
-                Kind::Usage,
-                "bad_unit",
-                format!("`{unit}` is no unit: write COLUMN=UNIT"),
-            )
+            Error::new(Kind::Usage, "bad_unit", format!("`{unit}` is no unit: write COLUMN=UNIT"))
         })?;
         params.push((format!("unit.{column}"), unit.to_owned()));
     }
     let bytes = read_input(&put.file)?;
-    let info = atom
-        .put_dataset((name, version), &params, format.content_type(), bytes)
-        .await?;
+    let info = atom.put_dataset((name, version), &params, format.content_type(), bytes).await?;
     let figure = |field: &str| info.get(field).and_then(Value::as_u64).unwrap_or(0);
     let said = format!(
         "the dataset `{}` has {} rows in {} columns, {} bytes",
@@ -338,10 +305,7 @@ async fn operator(command: Operator, atom: &AtomClient, out: Output) -> Result<(
         Operator::Delete { operator } => {
             let (name, version) = exact(&operator)?;
             atom.delete_operator(name, version).await?;
-            out.done(
-                &format!("the operator `{operator}` is gone"),
-                &json!({ "deleted": operator }),
-            )
+            out.done(&format!("the operator `{operator}` is gone"), &json!({ "deleted": operator }))
         }
         Operator::Grant { operator, user } => {
             let (name, version) = split(&operator);
@@ -352,10 +316,7 @@ async fn operator(command: Operator, atom: &AtomClient, out: Output) -> Result<(
             let (name, version) = split(&operator);
             atom.revoke(name, version, &user).await?;
             let gone = json!({ "operator": operator, "user": user });
-            out.done(
-                &format!("`{user}` may not compute with `{operator}` any more"),
-                &gone,
-            )
+            out.done(&format!("`{user}` may not compute with `{operator}` any more"), &gone)
         }
     }
 }
@@ -363,11 +324,7 @@ async fn operator(command: Operator, atom: &AtomClient, out: Output) -> Result<(
 async fn put_operator(put: OperatorPut, atom: &AtomClient, out: Output) -> Result<()> {
     let (name, version) = exact(&put.operator)?;
     let source = String::from_utf8(read_input(&put.file)?).map_err(|_bytes| {
-        Error::new(
-            Kind::Invalid,
-            "not_text",
-            format!("`{}` is not text in UTF-8", put.file),
-        )
+        Error::new(Kind::Invalid, "not_text", format!("`{}` is not text in UTF-8", put.file))
     })?;
     let mut body = Map::new();
     body.insert("source".to_owned(), json!(source));
@@ -386,14 +343,8 @@ async fn put_operator(put: OperatorPut, atom: &AtomClient, out: Output) -> Resul
     if !put.datasets.is_empty() {
         body.insert("datasets".to_owned(), json!(put.datasets));
     }
-    body.extend(
-        put.labels
-            .given()
-            .map(|(name, value)| (name.to_owned(), json!(value))),
-    );
-    let info = atom
-        .put_operator(name, version, &Value::Object(body))
-        .await?;
+    body.extend(put.labels.given().map(|(name, value)| (name.to_owned(), json!(value))));
+    let info = atom.put_operator(name, version, &Value::Object(body)).await?;
     out.done(&format!("the operator `{}` is served", put.operator), &info)
 }
 
@@ -408,17 +359,11 @@ async fn compute(command: Compute, atom: &AtomClient, out: Output) -> Result<()>
     let format = match file.as_str() {
         "-" => Format::Ndjson,
         name => Format::from_file_name(name).ok_or_else(|| {
-            Error::new(
-                Kind::Usage,
-                "no_format",
-                format!("the name `{name}` tells no format"),
-            )
+            Error::new(Kind::Usage, "no_format", format!("the name `{name}` tells no format"))
         })?,
     };
     let rows = table(format, read_input(file)?.into(), &Limits::default())?;
-    let answer = atom
-        .compute_rows(name, version, &json!(rows.to_rows()))
-        .await?;
+    let answer = atom.compute_rows(name, version, &json!(rows.to_rows())).await?;
     if out.is_json() {
         return out.object(&answer);
     }

@@ -39,19 +39,12 @@ impl AtomClient {
 
     /// The first rows of a dataset.
     pub async fn preview(&self, name: &str, version: &str, rows: usize) -> Result<Value> {
-        self.0
-            .get(&format!(
-                "{}/preview?limit={rows}",
-                at("datasets", name, version)
-            ))
-            .await
+        self.0.get(&format!("{}/preview?limit={rows}", at("datasets", name, version))).await
     }
 
     /// The columns of a dataset at a glance.
     pub async fn stats(&self, name: &str, version: &str) -> Result<Value> {
-        self.0
-            .get(&format!("{}/stats", at("datasets", name, version)))
-            .await
+        self.0.get(&format!("{}/stats", at("datasets", name, version))).await
     }
 
     /// Every dataset that meets `params`.
@@ -96,16 +89,12 @@ impl AtomClient {
 
     /// Computes one row: `{output, version}`.
     pub async fn compute(&self, name: &str, version: &str, inputs: &Value) -> Result<Value> {
-        self.0
-            .post(&compute_at(name, version), &json!({ "inputs": inputs }))
-            .await
+        self.0.post(&compute_at(name, version), &json!({ "inputs": inputs })).await
     }
 
     /// Computes many rows: `{outputs, version}`.
     pub async fn compute_rows(&self, name: &str, version: &str, rows: &Value) -> Result<Value> {
-        self.0
-            .post(&compute_at(name, version), &json!({ "rows": rows }))
-            .await
+        self.0.post(&compute_at(name, version), &json!({ "rows": rows })).await
     }
 }
 
@@ -118,17 +107,11 @@ fn compute_at(name: &str, version: &str) -> String {
 }
 
 fn grant_at(name: &str, version: &str, user: &str) -> String {
-    format!(
-        "{}/grants/{}",
-        at("operators", name, version),
-        segment(user)
-    )
+    format!("{}/grants/{}", at("operators", name, version), segment(user))
 }
 
 fn listed(what: &str, params: &[(&str, String)]) -> String {
-    let params: Vec<_> = params
-        .iter()
-        .map(|(name, value)| format!("{name}={}", segment(value)))
-        .collect();
+    let params: Vec<_> =
+        params.iter().map(|(name, value)| format!("{name}={}", segment(value))).collect();
     format!("/api/v1/{what}?{}", params.join("&"))
 }

@@ -99,10 +99,7 @@ impl Atom {
             .program
             .as_ref()
             .map_err(|why| error::broken(&format!("{}@{}", info.name, info.version), why))?;
-        let context = ScriptContext {
-            caller: caller.clone(),
-            run_id: None,
-        };
+        let context = ScriptContext { caller: caller.clone(), run_id: None };
         let call = Call::new()
             .tagged(context.into_tag())
             .cancelled_by(cancel.0.clone())
@@ -117,10 +114,7 @@ impl Atom {
             }
         }
         failed.refuse()?;
-        Ok(Computed {
-            values,
-            version: info.version.clone(),
-        })
+        Ok(Computed { values, version: info.version.clone() })
     }
 }
 
@@ -145,8 +139,7 @@ impl Faults {
             return Ok(());
         }
         if self.more > 0 {
-            self.shown
-                .push(Fault::new("…", format!("and {} more", self.more)));
+            self.shown.push(Fault::new("…", format!("and {} more", self.more)));
         }
         Err(error::bad_inputs(self.shown))
     }
@@ -168,8 +161,7 @@ impl Failed {
         {
             let place = error.faults().first();
             let place = place.map_or_else(String::new, |fault| format!(" ({})", fault.pointer));
-            self.shown
-                .push(Fault::new(at, format!("{}{place}", error.detail())));
+            self.shown.push(Fault::new(at, format!("{}{place}", error.detail())));
         }
         self.first.get_or_insert(error);
     }
@@ -183,10 +175,7 @@ impl Failed {
         }
         let detail = match self.count {
             1 => format!("one row cannot be computed: {}", first.detail()),
-            count => format!(
-                "{count} rows cannot be computed; the first one: {}",
-                first.detail()
-            ),
+            count => format!("{count} rows cannot be computed; the first one: {}", first.detail()),
         };
         Err(Error::new(first.kind(), first.code(), detail).with_faults(self.shown))
     }
@@ -198,10 +187,7 @@ fn arguments(operator: &Operator, at: &str, inputs: Value, faults: &mut Faults) 
     let mut given: Map<String, Value> = match inputs {
         Value::Object(given) => given,
         other => {
-            faults.add(
-                at.to_owned(),
-                format!("is {}, not an object of inputs", kind(&other)),
-            );
+            faults.add(at.to_owned(), format!("is {}, not an object of inputs", kind(&other)));
             return Vec::new();
         }
     };
@@ -221,26 +207,18 @@ fn arguments(operator: &Operator, at: &str, inputs: Value, faults: &mut Faults) 
         let hint = nearest(name, names)
             .map_or_else(String::new, |near| format!(": did you mean `{near}`?"));
         let shown: String = name.chars().take(60).collect();
-        faults.add(
-            format!("{at}/{shown}"),
-            format!("is no input of this operator{hint}"),
-        );
+        faults.add(format!("{at}/{shown}"), format!("is no input of this operator{hint}"));
     }
-    operator
-        .order
-        .iter()
-        .filter_map(|at| values.get(*at).cloned())
-        .collect()
+    operator.order.iter().filter_map(|at| values.get(*at).cloned()).collect()
 }
 
 /// An input as its type wants it.
 fn input(wanted: PortType, value: &Value) -> Result<Dynamic, String> {
     let fits = match (wanted, value) {
         (PortType::Float, Value::Number(number)) => number.as_f64().map(Dynamic::from_float),
-        (PortType::Int, Value::Number(number)) => number
-            .as_i64()
-            .or_else(|| number.as_f64().and_then(whole))
-            .map(Dynamic::from_int),
+        (PortType::Int, Value::Number(number)) => {
+            number.as_i64().or_else(|| number.as_f64().and_then(whole)).map(Dynamic::from_int)
+        }
         (PortType::Any, value)
         | (PortType::Bool, value @ Value::Bool(_))
         | (PortType::Text, value @ Value::String(_))
@@ -256,10 +234,7 @@ fn input(wanted: PortType, value: &Value) -> Result<Dynamic, String> {
 
 /// A float that is a whole number, as one.
 fn whole(number: f64) -> Option<i64> {
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "a whole number within the exact range"
-    )]
+    #[expect(clippy::cast_possible_truncation, reason = "a whole number within the exact range")]
     (number.fract() == 0.0 && number.abs() <= EXACT).then_some(number as i64)
 }
 
@@ -269,10 +244,9 @@ fn output(port: &Port, value: &Dynamic) -> Result<Value> {
     let value = from_dynamic(value)?;
     let fits = match (port.kind, &value) {
         (PortType::Float, Value::Number(number)) => number.as_f64().map(Value::from),
-        (PortType::Int, Value::Number(number)) => number
-            .as_i64()
-            .or_else(|| number.as_f64().and_then(whole))
-            .map(Value::from),
+        (PortType::Int, Value::Number(number)) => {
+            number.as_i64().or_else(|| number.as_f64().and_then(whole)).map(Value::from)
+        }
         // A float that is not a number left the script as null.
         (PortType::Float, Value::Null)
         | (PortType::Any, _)
@@ -305,13 +279,7 @@ mod tests {
         assert_eq!(float(json!(0.5)), Ok(0.5));
         let int = |value: Value| input(PortType::Int, &value).map(|value| value.as_int().unwrap());
         assert_eq!(int(json!(78.0)), Ok(78));
-        for wrong in [
-            json!(0.5),
-            json!(1e30),
-            json!("1"),
-            json!(null),
-            json!(true),
-        ] {
+        for wrong in [json!(0.5), json!(1e30), json!("1"), json!(null), json!(true)] {
             assert!(int(wrong.clone()).is_err(), "{wrong}");
         }
         assert!(input(PortType::Text, &json!(1)).is_err());
@@ -321,22 +289,9 @@ mod tests {
     #[test]
     fn outputs_are_what_was_said() {
         let of = |kind, value: Dynamic| output(&Port::new("", kind), &value);
-        assert_eq!(
-            of(PortType::Float, Dynamic::from_int(97))
-                .unwrap()
-                .to_string(),
-            "97.0"
-        );
-        assert_eq!(
-            of(PortType::Int, Dynamic::from_float(2.0)).unwrap(),
-            json!(2)
-        );
-        assert_eq!(
-            of(PortType::Any, Dynamic::from_int(97))
-                .unwrap()
-                .to_string(),
-            "97"
-        );
+        assert_eq!(of(PortType::Float, Dynamic::from_int(97)).unwrap().to_string(), "97.0");
+        assert_eq!(of(PortType::Int, Dynamic::from_float(2.0)).unwrap(), json!(2));
+        assert_eq!(of(PortType::Any, Dynamic::from_int(97)).unwrap().to_string(), "97");
         let error = of(PortType::Float, Dynamic::from("x")).unwrap_err();
         assert_eq!(error.code(), "bad_output");
         assert!(of(PortType::Int, Dynamic::from_float(2.5)).is_err());

@@ -78,16 +78,9 @@ impl Atom {
             return Err(error::latest_is_no_version());
         }
         let (name, version) = (name.as_str(), version.as_str());
-        let sent = Sent {
-            digest: Digest::of(&bytes),
-            format,
-            bytes,
-        };
+        let sent = Sent { digest: Digest::of(&bytes), format, bytes };
         let before = self.exact(name, version)?;
-        guard.check(
-            &format!("{name}@{version}"),
-            before.as_ref().map(|kept| kept.revision),
-        )?;
+        guard.check(&format!("{name}@{version}"), before.as_ref().map(|kept| kept.revision))?;
         let known = before.filter(|kept| same_source(&kept.row, &sent, &meta));
         // What was sent before need not be read again.
         let (row, written) = if let Some(kept) = known {
@@ -108,10 +101,7 @@ impl Atom {
 
     /// Reads what was sent and keeps it as Parquet.
     fn convert(&self, meta: &DatasetMeta, sent: &Sent) -> Result<(DatasetRow, Written)> {
-        let limits = Limits {
-            bytes: self.config().max_dataset,
-            ..Limits::default()
-        };
+        let limits = Limits { bytes: self.config().max_dataset, ..Limits::default() };
         let mut table = read::table(sent.format, sent.bytes.clone(), &limits)?;
         let known = |column: &str| table.schema().iter().any(|found| found.name == column);
         let faults: Vec<_> = meta
@@ -177,11 +167,7 @@ impl Atom {
                 ..row.clone()
             };
             let revision = found.as_ref().map_or(0, |kept| kept.revision);
-            let expect = if found.is_some() {
-                Expect::Revision(revision)
-            } else {
-                Expect::Absent
-            };
+            let expect = if found.is_some() { Expect::Revision(revision) } else { Expect::Absent };
             let mut set = ChangeSet::new();
             for chunk in found.iter().flat_map(|kept| kept.row.blob.chunks()) {
                 set = set.delete(chunk_key(*chunk, name, version), Expect::Any);
@@ -257,11 +243,7 @@ impl Atom {
         let _alone = self.one_at_a_time();
         let subject = format!("{name}@{version}");
         let kept = self.must_find(name, version)?;
-        Guard {
-            create_only: false,
-            ..guard
-        }
-        .check(&subject, Some(kept.revision))?;
+        Guard { create_only: false, ..guard }.check(&subject, Some(kept.revision))?;
         let mut set =
             ChangeSet::new().delete(dataset_key(name, version), Expect::Revision(kept.revision));
         for chunk in kept.row.blob.chunks() {
@@ -282,19 +264,13 @@ impl Atom {
         rows: usize,
     ) -> Result<Table> {
         may_read(caller)?;
-        self.inner
-            .open
-            .get(&self.must_find(name, version)?.row.blob)?
-            .preview(rows)
+        self.inner.open.get(&self.must_find(name, version)?.row.blob)?.preview(rows)
     }
 
     /// Every column of a dataset at a glance.
     pub fn stats(&self, caller: &Caller, name: &str, version: &str) -> Result<Vec<ColumnStats>> {
         may_read(caller)?;
-        self.inner
-            .open
-            .get(&self.must_find(name, version)?.row.blob)?
-            .stats()
+        self.inner.open.get(&self.must_find(name, version)?.row.blob)?.stats()
     }
 
     /// A dataset opened for reading: `scada@2014`, or `scada` for its latest version; none when there
@@ -307,8 +283,7 @@ impl Atom {
             None if plain != name => self.find(name, LATEST)?,
             None => None,
         };
-        kept.map(|kept| self.inner.open.get(&kept.row.blob))
-            .transpose()
+        kept.map(|kept| self.inner.open.get(&kept.row.blob)).transpose()
     }
 
     /// The names of all datasets.
@@ -320,23 +295,16 @@ impl Atom {
     }
 
     fn exact(&self, name: &str, version: &str) -> Result<Option<Kept>> {
-        self.records()
-            .get(&dataset_key(name, version))?
-            .map(kept)
-            .transpose()
+        self.records().get(&dataset_key(name, version))?.map(kept).transpose()
     }
 
     fn find(&self, name: &str, version: &str) -> Result<Option<Kept>> {
         if version != LATEST {
             return self.exact(name, version);
         }
-        let rows = self
-            .records()
-            .scan(&Scan::prefix(format!("dataset/{name}/")))?;
+        let rows = self.records().scan(&Scan::prefix(format!("dataset/{name}/")))?;
         let mut all: Vec<Kept> = rows.into_iter().map(kept).collect::<Result<_>>()?;
-        let versions = all
-            .iter()
-            .map(|kept| (kept.version.as_str(), kept.row.created_at));
+        let versions = all.iter().map(|kept| (kept.version.as_str(), kept.row.created_at));
         let Some(version) = latest(versions).map(str::to_owned) else {
             return Ok(None);
         };
@@ -365,11 +333,7 @@ impl TableCatalog for Atom {
 
 fn kept(row: Row) -> Result<Kept> {
     let version = named(&row).1.to_owned();
-    Ok(Kept {
-        version,
-        revision: row.revision,
-        row: decode(&row.value)?,
-    })
+    Ok(Kept { version, revision: row.revision, row: decode(&row.value)? })
 }
 
 fn same_source(row: &DatasetRow, sent: &Sent, meta: &DatasetMeta) -> bool {

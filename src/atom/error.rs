@@ -45,10 +45,7 @@ pub(super) fn no_dataset(name: &str, version: &str, known: &[String]) -> Error {
     Error::new(
         Kind::NotFound,
         "dataset_not_found",
-        format!(
-            "the dataset `{name}@{version}` does not exist{}",
-            near(name, known)
-        ),
+        format!("the dataset `{name}@{version}` does not exist{}", near(name, known)),
     )
 }
 
@@ -56,10 +53,7 @@ pub(super) fn no_operator(name: &str, version: &str, known: &[String]) -> Error 
     Error::new(
         Kind::NotFound,
         "operator_not_found",
-        format!(
-            "the operator `{name}@{version}` does not exist{}",
-            near(name, known)
-        ),
+        format!("the operator `{name}@{version}` does not exist{}", near(name, known)),
     )
 }
 
@@ -83,18 +77,12 @@ pub(super) fn not_granted(operator: &str, user: &str) -> Error {
 }
 
 pub(super) fn exists(what: &str) -> Error {
-    Error::new(
-        Kind::Stale,
-        "exists_already",
-        format!("`{what}` exists already"),
-    )
+    Error::new(Kind::Stale, "exists_already", format!("`{what}` exists already"))
 }
 
 pub(super) fn stale(what: &str, wanted: u64, found: Option<u64>) -> Error {
-    let found = found.map_or_else(
-        || "is not there".to_owned(),
-        |found| format!("is at revision {found}"),
-    );
+    let found =
+        found.map_or_else(|| "is not there".to_owned(), |found| format!("is at revision {found}"));
     Error::new(
         Kind::Stale,
         "stale_revision",
@@ -111,28 +99,17 @@ pub(super) fn broken(operator: &str, why: &str) -> Error {
 }
 
 pub(super) fn no_such_unit(column: &str) -> Fault {
-    Fault::new(
-        format!("unit.{column}"),
-        format!("there is no column `{column}`"),
-    )
+    Fault::new(format!("unit.{column}"), format!("there is no column `{column}`"))
 }
 
 #[cfg(feature = "http")]
 pub(super) fn too_large(what: &str, most: u64, hint: &str) -> Error {
-    Error::new(
-        Kind::TooLarge,
-        "body_too_large",
-        format!("{what} may have {most} bytes: {hint}"),
-    )
+    Error::new(Kind::TooLarge, "body_too_large", format!("{what} may have {most} bytes: {hint}"))
 }
 
 #[cfg(feature = "http")]
 pub(super) fn cut_off() -> Error {
-    Error::new(
-        Kind::Malformed,
-        "body_cut_off",
-        "the body ended before it was complete",
-    )
+    Error::new(Kind::Malformed, "body_cut_off", "the body ended before it was complete")
 }
 
 #[cfg(feature = "http")]

@@ -33,10 +33,7 @@ pub(super) fn chunk_prefix(chunk: Digest) -> String {
 /// The name and version in a row's key.
 pub(super) fn named(row: &Row) -> (&str, &str) {
     let mut parts = row.key.splitn(3, '/').skip(1);
-    (
-        parts.next().unwrap_or_default(),
-        parts.next().unwrap_or_default(),
-    )
+    (parts.next().unwrap_or_default(), parts.next().unwrap_or_default())
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -49,35 +46,15 @@ pub(super) struct LabelRow {
 
 impl From<Label> for LabelRow {
     fn from(label: Label) -> Self {
-        let Label {
-            tag,
-            belong,
-            object_name,
-            remarks,
-        } = label;
-        Self {
-            tag,
-            belong,
-            object_name,
-            remarks,
-        }
+        let Label { tag, belong, object_name, remarks } = label;
+        Self { tag, belong, object_name, remarks }
     }
 }
 
 impl LabelRow {
     fn shown(self) -> Label {
-        let Self {
-            tag,
-            belong,
-            object_name,
-            remarks,
-        } = self;
-        Label {
-            tag,
-            belong,
-            object_name,
-            remarks,
-        }
+        let Self { tag, belong, object_name, remarks } = self;
+        Label { tag, belong, object_name, remarks }
     }
 }
 
@@ -88,20 +65,12 @@ pub(super) struct ColumnRow {
     unit: Option<String>,
 }
 
-const KINDS: [ColumnType; 5] = [
-    ColumnType::Int,
-    ColumnType::Float,
-    ColumnType::Bool,
-    ColumnType::Text,
-    ColumnType::Time,
-];
+const KINDS: [ColumnType; 5] =
+    [ColumnType::Int, ColumnType::Float, ColumnType::Bool, ColumnType::Text, ColumnType::Time];
 
 impl ColumnRow {
     pub(super) fn of(column: &Column) -> Self {
-        let kind = KINDS
-            .iter()
-            .position(|kind| *kind == column.kind)
-            .unwrap_or(3);
+        let kind = KINDS.iter().position(|kind| *kind == column.kind).unwrap_or(3);
         Self {
             name: column.name.clone(),
             kind: u8::try_from(kind).unwrap_or(3),
@@ -110,15 +79,8 @@ impl ColumnRow {
     }
 
     fn shown(self) -> Column {
-        let kind = KINDS
-            .get(usize::from(self.kind))
-            .copied()
-            .unwrap_or(ColumnType::Text);
-        Column {
-            name: self.name,
-            kind,
-            unit: self.unit,
-        }
+        let kind = KINDS.get(usize::from(self.kind)).copied().unwrap_or(ColumnType::Text);
+        Column { name: self.name, kind, unit: self.unit }
     }
 }
 
@@ -202,19 +164,8 @@ impl OperatorRow {
 
     /// Whether another row says the same, whoever said it when.
     pub(super) fn same(&self, other: &Self) -> bool {
-        (
-            &self.source,
-            &self.inputs,
-            &self.output,
-            &self.datasets,
-            &self.label,
-        ) == (
-            &other.source,
-            &other.inputs,
-            &other.output,
-            &other.datasets,
-            &other.label,
-        )
+        (&self.source, &self.inputs, &self.output, &self.datasets, &self.label)
+            == (&other.source, &other.inputs, &other.output, &other.datasets, &other.label)
     }
 
     pub(super) fn shown(self, name: &str, version: &str, revision: u64) -> OperatorInfo {

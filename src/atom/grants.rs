@@ -61,10 +61,7 @@ impl Atom {
         let served = self.served();
         let operator = served.find(name, version).ok_or_else(refused)?;
         let has = |version: &str| -> Result<bool> {
-            Ok(self
-                .records()
-                .get(&grant_key(name, version, &caller.name))?
-                .is_some())
+            Ok(self.records().get(&grant_key(name, version, &caller.name))?.is_some())
         };
         let found = &operator.info.version;
         if has(found)? || (served.is_latest(name, found) && has(LATEST)?) {
@@ -89,10 +86,7 @@ impl Atom {
             let row: GrantRow = decode(&row.value)?;
             return Ok((row.shown(name, version, user.as_str()), false));
         }
-        let row = GrantRow {
-            granted_at: self.clock().now(),
-            granted_by: caller.name.clone(),
-        };
+        let row = GrantRow { granted_at: self.clock().now(), granted_by: caller.name.clone() };
         let set = ChangeSet::new().put(key, Expect::Any, encode(&row)?);
         let grant = row.shown(name, version, user.as_str());
         let subject = format!("{name}@{version}/{user}");
@@ -138,12 +132,6 @@ impl Atom {
         }
         let set = ChangeSet::new().delete(key, Expect::Any);
         let payload = json!({ "operator": name, "version": version, "user": user });
-        self.commit(
-            set,
-            caller,
-            "operator.revoked",
-            &format!("{name}@{version}/{user}"),
-            payload,
-        )
+        self.commit(set, caller, "operator.revoked", &format!("{name}@{version}/{user}"), payload)
     }
 }

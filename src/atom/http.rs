@@ -37,9 +37,7 @@ const PREVIEW: (usize, usize) = (20, 1_000);
 
 /// The table of Atom.
 pub fn routes(atom: Atom) -> Routes {
-    datasets()
-        .with_state(atom.clone())
-        .and(operators().with_state(atom))
+    datasets().with_state(atom.clone()).and(operators().with_state(atom))
 }
 
 const READ: Needs = Needs::Read(MODULE);
@@ -74,11 +72,7 @@ fn datasets() -> Routes<Atom> {
                 .says("What a dataset is; `latest` is a version too")
                 .answers::<DatasetInfo>(200),
         )
-        .add(
-            delete(DATASET, WRITE, delete_dataset)
-                .says("Delete a version")
-                .answers::<()>(204),
-        )
+        .add(delete(DATASET, WRITE, delete_dataset).says("Delete a version").answers::<()>(204))
         .add(
             get("/api/v1/datasets/{name}/{version}/preview", READ, preview)
                 .says("The first rows")
@@ -117,30 +111,18 @@ fn operators() -> Routes<Atom> {
                 .says("An operator; `latest` is a version too")
                 .answers::<OperatorInfo>(200),
         )
+        .add(delete(OPERATOR, WRITE, delete_operator).says("Delete a version").answers::<()>(204))
         .add(
-            delete(OPERATOR, WRITE, delete_operator)
-                .says("Delete a version")
-                .answers::<()>(204),
+            post("/api/v1/operators/{name}/{version}/compute", Needs::Granted(MODULE), compute)
+                .says("Compute one row (`inputs`) or many (`rows`); a consumer needs a grant")
+                .takes::<ComputeBody>()
+                .answers::<ComputeAnswer>(200),
         )
         .add(
-            post(
-                "/api/v1/operators/{name}/{version}/compute",
-                Needs::Granted(MODULE),
-                compute,
-            )
-            .says("Compute one row (`inputs`) or many (`rows`); a consumer needs a grant")
-            .takes::<ComputeBody>()
-            .answers::<ComputeAnswer>(200),
-        )
-        .add(
-            get(
-                "/api/v1/operators/{name}/{version}/grants",
-                WRITE,
-                list_grants,
-            )
-            .says("List who may compute with an operator")
-            .paged()
-            .answers::<List<OperatorGrant>>(200),
+            get("/api/v1/operators/{name}/{version}/grants", WRITE, list_grants)
+                .says("List who may compute with an operator")
+                .paged()
+                .answers::<List<OperatorGrant>>(200),
         )
         .add(
             put(GRANT, WRITE, put_grant)
@@ -150,11 +132,7 @@ fn operators() -> Routes<Atom> {
                 .answers::<OperatorGrant>(200)
                 .answers::<OperatorGrant>(201),
         )
-        .add(
-            delete(GRANT, WRITE, delete_grant)
-                .says("Take a grant back")
-                .answers::<()>(204),
-        )
+        .add(delete(GRANT, WRITE, delete_grant).says("Take a grant back").answers::<()>(204))
 }
 
 /// The first rows of a dataset.
@@ -182,10 +160,7 @@ struct Stats {
 
 /// An operator as it is sent.
 #[derive(utoipa::ToSchema)]
-#[expect(
-    dead_code,
-    reason = "the shape in the API's description; bodies are read field by field"
-)]
+#[expect(dead_code, reason = "the shape in the API's description; bodies are read field by field")]
 struct OperatorBody {
     /// Rhai with a function `compute`.
     source: String,
@@ -207,10 +182,7 @@ struct OperatorBody {
 
 /// What to compute: one of the two.
 #[derive(utoipa::ToSchema)]
-#[expect(
-    dead_code,
-    reason = "the shape in the API's description; bodies are read field by field"
-)]
+#[expect(dead_code, reason = "the shape in the API's description; bodies are read field by field")]
 struct ComputeBody {
     /// One row: a value for each input.
     #[schema(value_type = Option<Object>)]
@@ -254,18 +226,11 @@ struct GrantAt {
 }
 
 fn guard(conditions: Conditions) -> Guard {
-    Guard {
-        revision: conditions.revision,
-        create_only: conditions.create_only,
-    }
+    Guard { revision: conditions.revision, create_only: conditions.create_only }
 }
 
 fn created(is_new: bool) -> StatusCode {
-    if is_new {
-        StatusCode::CREATED
-    } else {
-        StatusCode::OK
-    }
+    if is_new { StatusCode::CREATED } else { StatusCode::OK }
 }
 
 /// Receives a whole body, up to a limit of its own.
@@ -303,19 +268,10 @@ async fn put_dataset(
         return Err(error::too_large("a dataset", most, DATASET_HINT));
     }
     let uploads = atom.inner.uploads.clone();
-    let _turn = uploads
-        .acquire_owned()
-        .await
-        .map_err(|_closed| Error::internal("no turns"))?;
+    let _turn = uploads.acquire_owned().await.map_err(|_closed| Error::internal("no turns"))?;
     let bytes = receive(body, most, "a dataset", DATASET_HINT).await?;
     let put = move || {
-        atom.put_dataset(
-            &caller,
-            (&name, &version),
-            meta,
-            (format, bytes),
-            guard(conditions),
-        )
+        atom.put_dataset(&caller, (&name, &version), meta, (format, bytes), guard(conditions))
     };
     let (info, is_new) = off_thread(put).await?;
     Ok((created(is_new), etag(info.revision), Json(info)))
@@ -358,24 +314,11 @@ async fn list_datasets(
     Params(params): Params<ListParams>,
 ) -> Result<impl IntoResponse> {
     let (limit, after) = (params.page.limit()?, params.page.after()?);
-    let ListParams {
-        name,
-        tag,
-        belong,
-        object_name,
-        ..
-    } = params;
-    let filter = DatasetFilter {
-        name,
-        tag,
-        belong,
-        object_name,
-    };
+    let ListParams { name, tag, belong, object_name, .. } = params;
+    let filter = DatasetFilter { name, tag, belong, object_name };
     let list = move || atom.datasets(&caller, &filter, after.as_deref(), limit + 1);
     let found = off_thread(list).await?;
-    Ok(Json(List::page(found, limit, |info| {
-        format!("{}/{}", info.name, info.version)
-    })))
+    Ok(Json(List::page(found, limit, |info| format!("{}/{}", info.name, info.version))))
 }
 
 #[derive(Deserialize)]
@@ -464,25 +407,10 @@ async fn list_operators(
     Params(params): Params<ListParams>,
 ) -> Result<impl IntoResponse> {
     let (limit, after) = (params.page.limit()?, params.page.after()?);
-    let ListParams {
-        name,
-        tag,
-        belong,
-        object_name,
-        dataset,
-        ..
-    } = params;
-    let filter = OperatorFilter {
-        name,
-        tag,
-        belong,
-        object_name,
-        dataset,
-    };
+    let ListParams { name, tag, belong, object_name, dataset, .. } = params;
+    let filter = OperatorFilter { name, tag, belong, object_name, dataset };
     let found = atom.operators(&caller, &filter, after.as_deref(), limit + 1)?;
-    Ok(Json(List::page(found, limit, |info| {
-        format!("{}/{}", info.name, info.version)
-    })))
+    Ok(Json(List::page(found, limit, |info| format!("{}/{}", info.name, info.version))))
 }
 
 /// Ends a computation whose caller went away.
@@ -516,9 +444,7 @@ async fn compute(
                 let computed = atom.compute_rows(&caller, &at.name, &at.version, rows, &cancel)?;
                 Ok(json!({ "outputs": computed.values, "version": computed.version }))
             }
-            _ => Err(error::bad_compute(
-                "give either `inputs` or `rows`, exactly one of them",
-            )),
+            _ => Err(error::bad_compute("give either `inputs` or `rows`, exactly one of them")),
         }
     };
     Ok(Json(off_thread(work).await?))
@@ -531,18 +457,10 @@ async fn list_grants(
     Params(page): Params<PageParams>,
 ) -> Result<impl IntoResponse> {
     let (limit, after) = (page.limit()?, page.after()?);
-    let list = move || {
-        atom.operator_grants(
-            &caller,
-            (&at.name, &at.version),
-            after.as_deref(),
-            limit + 1,
-        )
-    };
+    let list =
+        move || atom.operator_grants(&caller, (&at.name, &at.version), after.as_deref(), limit + 1);
     let found = off_thread(list).await?;
-    Ok(Json(List::page(found, limit, |grant: &OperatorGrant| {
-        grant.user.clone()
-    })))
+    Ok(Json(List::page(found, limit, |grant: &OperatorGrant| grant.user.clone())))
 }
 
 async fn put_grant(

@@ -113,9 +113,7 @@ impl Atom {
         let builder = parts
             .modules
             .iter()
-            .fold(builder, |builder, (name, module)| {
-                builder.module(name, module.clone())
-            });
+            .fold(builder, |builder, (name, module)| builder.module(name, module.clone()));
         let engine = builder.build()?;
         let served = operators::load(parts.records.as_ref(), &engine)?;
         Ok(Self {
@@ -147,12 +145,7 @@ impl Atom {
             let scan = Scan::prefix(format::chunk_prefix(digest)).limit(1);
             Ok(self.inner.open.holds(digest) || !self.records().scan(&scan)?.is_empty())
         };
-        wait_for(
-            self.inner
-                .parts
-                .blobs
-                .sweep(named, self.clock().now(), grace),
-        )
+        wait_for(self.inner.parts.blobs.sweep(named, self.clock().now(), grace))
     }
 
     fn clock(&self) -> &dyn Clock {
@@ -160,10 +153,7 @@ impl Atom {
     }
 
     fn one_at_a_time(&self) -> MutexGuard<'_, ()> {
-        self.inner
-            .changes
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.inner.changes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Makes a change durable together with its event and its line of audit, then tells the bus.

@@ -22,19 +22,10 @@ impl Guard {
     /// Refuses unless the revision that was found fits.
     pub(super) fn check(self, what: &str, found: Option<u64>) -> Result<()> {
         match (found, self) {
-            (
-                Some(_),
-                Self {
-                    create_only: true, ..
-                },
-            ) => Err(error::exists(what)),
-            (
-                found,
-                Self {
-                    revision: Some(wanted),
-                    ..
-                },
-            ) if found != Some(wanted) => Err(error::stale(what, wanted, found)),
+            (Some(_), Self { create_only: true, .. }) => Err(error::exists(what)),
+            (found, Self { revision: Some(wanted), .. }) if found != Some(wanted) => {
+                Err(error::stale(what, wanted, found))
+            }
             _ => Ok(()),
         }
     }
@@ -100,8 +91,7 @@ impl DatasetMeta {
                 ("object_name", _) => meta.label.object_name = value,
                 ("remarks", _) => meta.label.remarks = value,
                 (_, Some(column)) => {
-                    meta.units
-                        .extend(value.map(|unit| (column.to_owned(), unit)));
+                    meta.units.extend(value.map(|unit| (column.to_owned(), unit)));
                 }
                 (other, None) => {
                     let hint = nearest(other, KNOWN).map_or_else(
@@ -114,11 +104,7 @@ impl DatasetMeta {
             }
         }
         faults.extend(meta.label.faults());
-        if faults.is_empty() {
-            Ok(meta)
-        } else {
-            Err(error::bad_dataset(faults))
-        }
+        if faults.is_empty() { Ok(meta) } else { Err(error::bad_dataset(faults)) }
     }
 }
 
@@ -212,11 +198,8 @@ impl PortType {
             "object" | "dict" => "map",
             other => other,
         };
-        Self::WORDS
-            .iter()
-            .find(|(word, _)| *word == plain)
-            .map(|(_, kind)| *kind)
-            .ok_or_else(|| {
+        Self::WORDS.iter().find(|(word, _)| *word == plain).map(|(_, kind)| *kind).ok_or_else(
+            || {
                 let words = Self::WORDS.map(|(word, _)| word);
                 let shown: String = text.chars().take(40).collect();
                 let hint = nearest(text, words)
@@ -226,15 +209,13 @@ impl PortType {
                     "bad_type",
                     format!("`{shown}` is no type{hint}: use {}", words.join(", ")),
                 )
-            })
+            },
+        )
     }
 
     /// The word.
     pub fn word(self) -> &'static str {
-        Self::WORDS
-            .iter()
-            .find(|(_, kind)| *kind == self)
-            .map_or("any", |(word, _)| word)
+        Self::WORDS.iter().find(|(_, kind)| *kind == self).map_or("any", |(word, _)| word)
     }
 }
 
@@ -259,12 +240,7 @@ pub struct Port {
 impl Port {
     /// A port without unit and remarks.
     pub fn new(name: impl Into<String>, kind: PortType) -> Self {
-        Self {
-            name: name.into(),
-            kind,
-            unit: None,
-            remarks: None,
-        }
+        Self { name: name.into(), kind, unit: None, remarks: None }
     }
 
     /// Reads an object, or the word of a type; an input must have a name.
@@ -272,33 +248,22 @@ impl Port {
         if let Value::String(word) = &value {
             return match (PortType::parse(word), named) {
                 (Ok(kind), false) => Ok(Self::new("", kind)),
-                (_, true) => Err(vec![Fault::new(
-                    at,
-                    "is a text, not an object with `name` and `type`",
-                )]),
+                (_, true) => {
+                    Err(vec![Fault::new(at, "is a text, not an object with `name` and `type`")])
+                }
                 (Err(error), false) => Err(vec![Fault::new(at, error.detail())]),
             };
         }
         let mut fields = Fields::at(at, value).map_err(|fault| vec![fault])?;
-        let name = if named {
-            fields.must_text("name")
-        } else {
-            fields.text("name")
-        };
+        let name = if named { fields.must_text("name") } else { fields.text("name") };
         let port = Self {
             name: name.unwrap_or_default(),
-            kind: fields
-                .parsed("type", PortType::parse)
-                .unwrap_or(PortType::Any),
+            kind: fields.parsed("type", PortType::parse).unwrap_or(PortType::Any),
             unit: fields.text("unit"),
             remarks: fields.text("remarks"),
         };
         let faults = fields.into_faults();
-        if faults.is_empty() {
-            Ok(port)
-        } else {
-            Err(faults)
-        }
+        if faults.is_empty() { Ok(port) } else { Err(faults) }
     }
 }
 
@@ -318,25 +283,15 @@ pub struct OperatorSpec {
 }
 
 /// What an answer has and a body may repeat.
-const ANSWERED: &[&str] = &[
-    "name",
-    "version",
-    "revision",
-    "sha256",
-    "created_at",
-    "updated_at",
-    "saved_by",
-];
+const ANSWERED: &[&str] =
+    &["name", "version", "revision", "sha256", "created_at", "updated_at", "saved_by"];
 
 impl OperatorSpec {
     /// Reads a body; names every fault in it.
     pub fn read(body: Value) -> Result<Self> {
         let mut fields = Fields::of(body)?.ignore(ANSWERED);
         if fields.take("model").is_some() {
-            fields.fault(
-                "model",
-                "is not served yet: only operators with a `source` in Rhai are",
-            );
+            fields.fault("model", "is not served yet: only operators with a `source` in Rhai are");
         }
         let source = fields.must_text("source");
         let mut faults = Vec::new();
@@ -353,9 +308,8 @@ impl OperatorSpec {
                 .filter_map(|(at, item)| keep(Port::read(&format!("/inputs/{at}"), item, true)))
                 .collect()
         });
-        let output = fields
-            .take("output")
-            .and_then(|value| keep(Port::read("/output", value, false)));
+        let output =
+            fields.take("output").and_then(|value| keep(Port::read("/output", value, false)));
         fields.faults(faults);
         let datasets = fields.texts("datasets").unwrap_or_default();
         let label = Label {
@@ -367,13 +321,7 @@ impl OperatorSpec {
         fields.faults(label.faults());
         fields.finish("bad_operator", "the operator")?;
         let output = output.unwrap_or_else(|| Port::new("", PortType::Any));
-        Ok(Self {
-            source: source.unwrap_or_default(),
-            inputs,
-            output,
-            datasets,
-            label,
-        })
+        Ok(Self { source: source.unwrap_or_default(), inputs, output, datasets, label })
     }
 }
 
@@ -416,11 +364,7 @@ mod tests {
     use serde_json::json;
 
     fn pointers(error: &Error) -> Vec<&str> {
-        error
-            .faults()
-            .iter()
-            .map(|fault| fault.pointer.as_str())
-            .collect()
+        error.faults().iter().map(|fault| fault.pointer.as_str()).collect()
     }
 
     #[test]
@@ -458,16 +402,10 @@ mod tests {
     #[test]
     fn a_mistyped_parameter_of_a_dataset_is_named() {
         let params = |pairs: &[(&str, &str)]| {
-            pairs
-                .iter()
-                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-                .collect()
+            pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
         };
-        let meta = DatasetMeta::read(params(&[
-            ("tag", "wind"),
-            ("unit.P_avg", "kW"),
-            ("remarks", ""),
-        ]));
+        let meta =
+            DatasetMeta::read(params(&[("tag", "wind"), ("unit.P_avg", "kW"), ("remarks", "")]));
         let meta = meta.unwrap();
         assert_eq!(meta.label.tag.as_deref(), Some("wind"));
         assert_eq!(meta.label.remarks, None);

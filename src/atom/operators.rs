@@ -78,11 +78,7 @@ impl Served {
 }
 
 fn latest_of(versions: &BTreeMap<String, Arc<Operator>>) -> Option<&str> {
-    latest(
-        versions
-            .iter()
-            .map(|(version, found)| (version.as_str(), found.info.created_at)),
-    )
+    latest(versions.iter().map(|(version, found)| (version.as_str(), found.info.created_at)))
 }
 
 /// Reads and compiles every operator that is kept. One that does not compile is served as broken.
@@ -101,14 +97,7 @@ pub(super) fn load(records: &dyn Records, engine: &ScriptEngine) -> Result<Serve
             }
         };
         let versions = served.by_name.entry(name.to_owned()).or_default();
-        versions.insert(
-            version.to_owned(),
-            Arc::new(Operator {
-                info,
-                program,
-                order,
-            }),
-        );
+        versions.insert(version.to_owned(), Arc::new(Operator { info, program, order }));
     }
     Ok(served)
 }
@@ -122,11 +111,8 @@ struct Compiled {
 /// Parses a source and compares its function with the inputs; names every fault.
 fn compile(engine: &ScriptEngine, source: &str, inputs: Option<&[Port]>) -> Result<Compiled> {
     let program = engine.compile(source)?;
-    let found: Vec<_> = program
-        .functions()
-        .iter()
-        .filter(|function| function.name == COMPUTE)
-        .collect();
+    let found: Vec<_> =
+        program.functions().iter().filter(|function| function.name == COMPUTE).collect();
     let params = match found.as_slice() {
         [one] => one.params.clone(),
         [] => return Err(error::bad_operator(vec![no_compute(&program)])),
@@ -136,12 +122,7 @@ fn compile(engine: &ScriptEngine, source: &str, inputs: Option<&[Port]>) -> Resu
         }
     };
     let inputs = inputs.map_or_else(
-        || {
-            params
-                .iter()
-                .map(|name| Port::new(name, PortType::Any))
-                .collect()
-        },
+        || params.iter().map(|name| Port::new(name, PortType::Any)).collect(),
         <[Port]>::to_vec,
     );
     let faults = input_faults(&params, &inputs);
@@ -152,18 +133,11 @@ fn compile(engine: &ScriptEngine, source: &str, inputs: Option<&[Port]>) -> Resu
         .iter()
         .filter_map(|param| inputs.iter().position(|input| input.name == *param))
         .collect();
-    Ok(Compiled {
-        program,
-        inputs,
-        order,
-    })
+    Ok(Compiled { program, inputs, order })
 }
 
 fn no_compute(program: &Program) -> Fault {
-    let names = program
-        .functions()
-        .iter()
-        .map(|function| function.name.as_str());
+    let names = program.functions().iter().map(|function| function.name.as_str());
     let hint =
         nearest(COMPUTE, names).map_or_else(String::new, |near| format!(": is `{near}` meant?"));
     Fault::new("/source", format!("has no function `compute`{hint}"))
@@ -174,10 +148,8 @@ fn input_faults(params: &[String], inputs: &[Port]) -> Vec<Fault> {
     for (at, input) in inputs.iter().enumerate() {
         let name = &input.name;
         if inputs.iter().take(at).any(|before| before.name == *name) {
-            faults.push(Fault::new(
-                format!("/inputs/{at}"),
-                format!("`{name}` stands there twice"),
-            ));
+            faults
+                .push(Fault::new(format!("/inputs/{at}"), format!("`{name}` stands there twice")));
         } else if !params.contains(name) {
             faults.push(Fault::new(
                 format!("/inputs/{at}"),
@@ -187,10 +159,7 @@ fn input_faults(params: &[String], inputs: &[Port]) -> Vec<Fault> {
     }
     for param in params {
         if !inputs.iter().any(|input| input.name == *param) {
-            faults.push(Fault::new(
-                "/inputs",
-                format!("has no input for the parameter `{param}`"),
-            ));
+            faults.push(Fault::new("/inputs", format!("has no input for the parameter `{param}`")));
         }
     }
     faults
@@ -219,29 +188,18 @@ impl OperatorFilter {
             && same(&self.tag, &info.label.tag)
             && same(&self.belong, &info.label.belong)
             && same(&self.object_name, &info.label.object_name)
-            && self
-                .dataset
-                .as_ref()
-                .is_none_or(|dataset| info.datasets.contains(dataset))
+            && self.dataset.as_ref().is_none_or(|dataset| info.datasets.contains(dataset))
     }
 }
 
 impl Atom {
     /// The operators as they are served now.
     pub(super) fn served(&self) -> Arc<Served> {
-        self.inner
-            .served
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.inner.served.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn serve(&self, served: Served) {
-        *self
-            .inner
-            .served
-            .write()
-            .unwrap_or_else(PoisonError::into_inner) = Arc::new(served);
+        *self.inner.served.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(served);
     }
 
     pub(super) fn must_serve(&self, name: &str, version: &str) -> Result<Arc<Operator>> {
@@ -273,10 +231,7 @@ impl Atom {
             found.as_ref().map(|row| decode(&row.value)).transpose()?;
         let now = self.clock().now();
         let created = before.as_ref().map_or(now, |before| before.created_at);
-        let spec = OperatorSpec {
-            label: spec.label.or_name(name),
-            ..spec
-        };
+        let spec = OperatorSpec { label: spec.label.or_name(name), ..spec };
         let row = OperatorRow::new(spec, compiled.inputs, (created, now), &caller.name);
         let revision = found.as_ref().map_or(0, |row| row.revision);
         if let Some(before) = before
@@ -284,19 +239,12 @@ impl Atom {
         {
             return Ok((before.shown(name, version, revision), false));
         }
-        let expect = if found.is_some() {
-            Expect::Revision(revision)
-        } else {
-            Expect::Absent
-        };
+        let expect = if found.is_some() { Expect::Revision(revision) } else { Expect::Absent };
         let set = ChangeSet::new().put(operator_key(name, version), expect, encode(&row)?);
         let info = row.shown(name, version, revision + 1);
         self.commit(set, caller, "operator.put", &subject, json!(info))?;
-        let operator = Operator {
-            info: info.clone(),
-            program: Ok(compiled.program),
-            order: compiled.order,
-        };
+        let operator =
+            Operator { info: info.clone(), program: Ok(compiled.program), order: compiled.order };
         self.serve(self.served().with(operator));
         Ok((info, found.is_none()))
     }
@@ -321,22 +269,13 @@ impl Atom {
             .by_name
             .values()
             .flat_map(BTreeMap::values)
-            .map(|operator| {
-                (
-                    format!("{}/{}", operator.info.name, operator.info.version),
-                    operator,
-                )
-            })
+            .map(|operator| (format!("{}/{}", operator.info.name, operator.info.version), operator))
             .filter(|(key, operator)| {
                 after.is_none_or(|after| key.as_str() > after) && filter.meets(&operator.info)
             })
             .collect();
         found.sort_by(|one, other| one.0.cmp(&other.0));
-        Ok(found
-            .into_iter()
-            .take(limit)
-            .map(|(_, operator)| operator.info.clone())
-            .collect())
+        Ok(found.into_iter().take(limit).map(|(_, operator)| operator.info.clone()).collect())
     }
 
     /// Deletes a version of an operator, and the grants of it.
@@ -356,17 +295,10 @@ impl Atom {
         let served = self.served();
         let found = served.find(name, version);
         let found = found.ok_or_else(|| error::no_operator(name, version, &served.names()))?;
-        Guard {
-            create_only: false,
-            ..guard
-        }
-        .check(&subject, Some(found.info.revision))?;
+        Guard { create_only: false, ..guard }.check(&subject, Some(found.info.revision))?;
         let key = operator_key(name, version);
         let mut set = ChangeSet::new().delete(key, Expect::Revision(found.info.revision));
-        for grant in self
-            .records()
-            .scan(&Scan::prefix(format!("grant/{name}/{version}/")))?
-        {
+        for grant in self.records().scan(&Scan::prefix(format!("grant/{name}/{version}/")))? {
             set = set.delete(grant.key, Expect::Any);
         }
         let payload = json!({ "name": name, "version": version });

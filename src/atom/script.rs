@@ -18,19 +18,13 @@ type Answer = Result<Dynamic, Box<EvalAltResult>>;
 pub fn module(atom: Atom) -> Module {
     let mut module = Module::new();
     let of = atom.clone();
-    module.set_native_fn(
-        "compute",
-        move |name: ImmutableString, inputs: Map| -> Answer {
-            one(&of, &name, inputs).map_err(raise)
-        },
-    );
+    module.set_native_fn("compute", move |name: ImmutableString, inputs: Map| -> Answer {
+        one(&of, &name, inputs).map_err(raise)
+    });
     let of = atom.clone();
-    module.set_native_fn(
-        "compute_rows",
-        move |name: ImmutableString, rows: Array| -> Answer {
-            many(&of, &name, rows).map_err(raise)
-        },
-    );
+    module.set_native_fn("compute_rows", move |name: ImmutableString, rows: Array| -> Answer {
+        many(&of, &name, rows).map_err(raise)
+    });
     module.set_native_fn("dataset", move |name: ImmutableString| -> Answer {
         described(&atom, &name).map_err(raise)
     });
@@ -44,17 +38,12 @@ fn caller() -> Result<Caller> {
 fn one(atom: &Atom, name: &str, inputs: Map) -> Result<Dynamic> {
     let (name, version) = split(name);
     let inputs = from_dynamic(&Dynamic::from_map(inputs))?;
-    Ok(to_dynamic(
-        &atom.compute(&caller()?, name, version, inputs)?.0,
-    ))
+    Ok(to_dynamic(&atom.compute(&caller()?, name, version, inputs)?.0))
 }
 
 fn many(atom: &Atom, name: &str, rows: Array) -> Result<Dynamic> {
     let (name, version) = split(name);
-    let rows = rows
-        .iter()
-        .map(from_dynamic)
-        .collect::<Result<Vec<Value>>>()?;
+    let rows = rows.iter().map(from_dynamic).collect::<Result<Vec<Value>>>()?;
     let computed = atom.compute_rows(&caller()?, name, version, rows, &Cancel::default())?;
     Ok(to_dynamic(&Value::Array(computed.values)))
 }

@@ -25,11 +25,7 @@ mod tests {
     #[test]
     fn the_latest_is_the_highest_by_semver_else_the_newest() {
         let of = |versions: &[(&'static str, i64)]| {
-            latest(
-                versions
-                    .iter()
-                    .map(|(version, made)| (*version, Time(*made))),
-            )
+            latest(versions.iter().map(|(version, made)| (*version, Time(*made))))
         };
         assert_eq!(of(&[("1.10.0", 1), ("1.9.0", 2)]), Some("1.10.0"));
         assert_eq!(of(&[("1.0.0-rc.1", 2), ("1.0.0", 1)]), Some("1.0.0"));

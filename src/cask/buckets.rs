@@ -18,12 +18,7 @@ impl Cask {
                 continue;
             }
             let now = self.inner.now();
-            let row = BucketRow {
-                max_bytes: None,
-                ttl_ms: None,
-                created_at: now,
-                updated_at: now,
-            };
+            let row = BucketRow { max_bytes: None, ttl_ms: None, created_at: now, updated_at: now };
             match self.inner.records.apply(new_bucket(bucket, &row)?) {
                 // Another daemon over the same rows was quicker.
                 Err(error) if !raced(&error) => return Err(error),
@@ -60,9 +55,7 @@ impl Cask {
                     ChangeSet::new().put(&key, Expect::Revision(found.revision), encode(&row)?)
                 }
             };
-            let set = self
-                .inner
-                .audit(set, caller, "bucket.save", bucket.as_str())?;
+            let set = self.inner.audit(set, caller, "bucket.save", bucket.as_str())?;
             match self.inner.records.apply(set) {
                 Ok(_) => {
                     let item = self.info(bucket.as_str(), &row)?;
@@ -144,9 +137,11 @@ impl Cask {
 }
 
 fn new_bucket(bucket: &str, row: &BucketRow) -> Result<ChangeSet> {
-    Ok(ChangeSet::new()
-        .put(bucket_key(bucket), Expect::Absent, encode(row)?)
-        .put(live_key(bucket), Expect::Absent, Vec::new()))
+    Ok(ChangeSet::new().put(bucket_key(bucket), Expect::Absent, encode(row)?).put(
+        live_key(bucket),
+        Expect::Absent,
+        Vec::new(),
+    ))
 }
 
 fn millis(age: Duration) -> u64 {

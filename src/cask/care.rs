@@ -90,10 +90,7 @@ impl Cask {
         let start = object_key(bucket, "");
         let mut count = 0;
         self.each(&start, |row| {
-            let found = Found {
-                revision: row.revision,
-                row: decode::<ObjectRow>(&row.value)?,
-            };
+            let found = Found { revision: row.revision, row: decode::<ObjectRow>(&row.value)? };
             let now = inner.now();
             if !objects::expired(settings, &found.row, now) {
                 return Ok(());
@@ -157,10 +154,7 @@ impl Cask {
         }
         report.count += 1;
         report.bytes += blob.size;
-        seen(&Checked {
-            owner: &row.key,
-            bytes: blob.size,
-        });
+        seen(&Checked { owner: &row.key, bytes: blob.size });
         Ok(())
     }
 

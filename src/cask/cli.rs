@@ -198,18 +198,14 @@ pub async fn run(command: Command, client: &Client, out: Output) -> Result<()> {
         Command::Inspect { file } => local::inspect(&file, out),
         Command::Verify { file } => local::verify(&file, out),
         Command::InstallPackage(args) => remote::install(&cask, args, out).await,
-        Command::Push {
-            file,
-            name,
-            version,
-        } => remote::push(&cask, &file, name, version, out).await,
+        Command::Push { file, name, version } => {
+            remote::push(&cask, &file, name, version, out).await
+        }
         Command::Pull { package, to } => remote::pull(&cask, &package, to, out).await,
         Command::Ls { place, packages } => remote::list(&cask, place, packages, out).await,
-        Command::Put {
-            place,
-            file,
-            content_type,
-        } => remote::put(&cask, &place, &file, &content_type, out).await,
+        Command::Put { place, file, content_type } => {
+            remote::put(&cask, &place, &file, &content_type, out).await
+        }
         Command::Get { place, to } => {
             let (bucket, key) = remote::split(&place)?;
             remote::get(&cask, bucket, key, to, out).await

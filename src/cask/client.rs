@@ -41,29 +41,21 @@ pub struct Receiving {
 impl Sending {
     /// Bytes that are in memory.
     pub fn bytes(bytes: Bytes) -> Self {
-        Self {
-            length: bytes.len() as u64,
-            sha256: Digest::of(&bytes),
-            body: bytes.into(),
-        }
+        Self { length: bytes.len() as u64, sha256: Digest::of(&bytes), body: bytes.into() }
     }
 }
 
 impl Receiving {
     /// The bytes as they come.
     pub fn stream(self) -> impl Stream<Item = Result<Bytes>> {
-        self.response
-            .bytes_stream()
-            .map(|piece| piece.map_err(error::connection_lost))
+        self.response.bytes_stream().map(|piece| piece.map_err(error::connection_lost))
     }
 }
 
 impl CaskClient {
     /// The cask of this daemon.
     pub fn new(client: &Client) -> Self {
-        Self {
-            client: client.clone(),
-        }
+        Self { client: client.clone() }
     }
 
     /// Makes a bucket or changes what it allows.
@@ -98,8 +90,7 @@ impl CaskClient {
         content_type: &str,
         sending: Sending,
     ) -> Result<ObjectInfo> {
-        self.send(&object_path(bucket, key), content_type, sending)
-            .await
+        self.send(&object_path(bucket, key), content_type, sending).await
     }
 
     /// Asks for an object.
@@ -120,8 +111,7 @@ impl CaskClient {
 
     /// Pushes a package; the daemon checks the digest and the whole archive.
     pub async fn push(&self, name: &str, version: &str, sending: Sending) -> Result<PackageInfo> {
-        self.send(&package_path(name, version), MEDIA_TYPE, sending)
-            .await
+        self.send(&package_path(name, version), MEDIA_TYPE, sending).await
     }
 
     /// Asks for a package; `latest` is a version too.
@@ -163,11 +153,7 @@ impl CaskClient {
             .headers()
             .get("drip-sha256")
             .and_then(|value| Digest::parse(value.to_str().ok()?).ok());
-        Ok(Receiving {
-            length: response.content_length(),
-            sha256,
-            response,
-        })
+        Ok(Receiving { length: response.content_length(), sha256, response })
     }
 }
 

@@ -34,10 +34,7 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        Self {
-            tidy_every: Duration::from_mins(10),
-            grace: Duration::from_hours(1),
-        }
+        Self { tidy_every: Duration::from_mins(10), grace: Duration::from_hours(1) }
     }
 }
 

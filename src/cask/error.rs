@@ -79,11 +79,7 @@ pub(super) fn wrong_length(said: u64, found: u64) -> Error {
 }
 
 pub(super) fn condition_failed(why: &str) -> Error {
-    Error::new(
-        Kind::Stale,
-        "condition_failed",
-        format!("the condition does not hold: {why}"),
-    )
+    Error::new(Kind::Stale, "condition_failed", format!("the condition does not hold: {why}"))
 }
 
 pub(super) fn bad_meta(faults: Vec<Fault>) -> Error {
@@ -138,19 +134,11 @@ pub(super) fn latest_is_no_version() -> Error {
 }
 
 pub(super) fn refused(why: impl Display) -> Error {
-    Error::new(
-        Kind::Invalid,
-        "package_refused",
-        format!("the package is refused: {why}"),
-    )
+    Error::new(Kind::Invalid, "package_refused", format!("the package is refused: {why}"))
 }
 
 pub(super) fn record_differs(faults: Vec<Fault>) -> Error {
-    Error::invalid(
-        "record_differs",
-        "the package holds other files than its RECORD says",
-        faults,
-    )
+    Error::invalid("record_differs", "the package holds other files than its RECORD says", faults)
 }
 
 pub(super) fn bad_metadata(why: String) -> Error {
@@ -170,11 +158,7 @@ pub(super) fn nothing_to_verify() -> Error {
 }
 
 pub(super) fn bad_entry(path: &str, why: &str) -> Error {
-    Error::new(
-        Kind::Invalid,
-        "bad_entry",
-        format!("`{path}` cannot go into a package: it {why}"),
-    )
+    Error::new(Kind::Invalid, "bad_entry", format!("`{path}` cannot go into a package: it {why}"))
 }
 
 pub(super) fn changed_meanwhile(path: &str) -> Error {
@@ -186,11 +170,7 @@ pub(super) fn changed_meanwhile(path: &str) -> Error {
 }
 
 pub(super) fn no_such_file(path: &Path) -> Error {
-    Error::new(
-        Kind::NotFound,
-        "file_not_found",
-        format!("there is no `{}`", path.display()),
-    )
+    Error::new(Kind::NotFound, "file_not_found", format!("there is no `{}`", path.display()))
 }
 
 pub(super) fn no_workspace(folder: &Path) -> Error {

@@ -64,10 +64,7 @@ fn objects_table(table: Routes<Cask>) -> Routes<Cask> {
             get("/api/v1/objects/{bucket}", READ, objects::list)
                 .says("Objects in order of their keys")
                 .query("prefix", "only keys that start so")
-                .query(
-                    "delimiter",
-                    "keys with this behind the prefix are shown as one prefix",
-                )
+                .query("delimiter", "keys with this behind the prefix are shown as one prefix")
                 .paged()
                 .answers::<ObjectList>(200),
         )
@@ -101,13 +98,9 @@ fn packages_table(table: Routes<Cask>) -> Routes<Cask> {
         .add(bytes_route(get(PACKAGE, READ, packages::get)).says("A package's bytes"))
         .add(delete(PACKAGE, WRITE, packages::delete).says("Delete a version of a package"))
         .add(
-            get(
-                "/api/v1/packages/{name}/{version}/metadata",
-                READ,
-                packages::metadata,
-            )
-            .says("What a package says of itself")
-            .answers::<Metadata>(200),
+            get("/api/v1/packages/{name}/{version}/metadata", READ, packages::metadata)
+                .says("What a package says of itself")
+                .answers::<Metadata>(200),
         )
 }
 
@@ -119,11 +112,7 @@ fn bytes_route(route: Route<Cask>) -> Route<Cask> {
 
 /// 201 for what is new, 200 for what was there.
 fn kept<T: serde::Serialize>(kept: Kept<T>) -> (StatusCode, Json<T>) {
-    let status = if kept.created {
-        StatusCode::CREATED
-    } else {
-        StatusCode::OK
-    };
+    let status = if kept.created { StatusCode::CREATED } else { StatusCode::OK };
     (status, Json(kept.item))
 }
 

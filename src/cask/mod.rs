@@ -120,9 +120,7 @@ impl Cask {
             parked: Mutex::default(),
             reading: reading::Readers::default(),
         };
-        let cask = Self {
-            inner: Arc::new(inner),
-        };
+        let cask = Self { inner: Arc::new(inner) };
         cask.make_built_in()?;
         Ok(cask)
     }

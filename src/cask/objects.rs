@@ -142,9 +142,7 @@ impl Cask {
             let settings = inner.bucket_row(bucket)?;
             let now = inner.now();
             let old: Option<Found<ObjectRow>> = inner.find(&owner)?;
-            let there = old
-                .as_ref()
-                .filter(|old| !expired(&settings, &old.row, now));
+            let there = old.as_ref().filter(|old| !expired(&settings, &old.row, now));
             options.guard.check(there.map(|old| old.row.blob.digest))?;
             let created = there.is_none();
             let old_size = old.as_ref().map_or(0, |old| old.row.blob.size);
@@ -152,10 +150,7 @@ impl Cask {
             let _room = inner.reserve(bucket, settings.max_bytes, growth)?;
             let row = ObjectRow {
                 blob: written.blob.clone(),
-                content_type: options
-                    .content_type
-                    .clone()
-                    .unwrap_or_else(|| OCTETS.to_owned()),
+                content_type: options.content_type.clone().unwrap_or_else(|| OCTETS.to_owned()),
                 meta: options.meta.clone().into_iter().collect(),
                 updated_at: now,
                 updated_by: caller.name.clone(),
@@ -269,9 +264,7 @@ impl Inner {
         let settings = self.bucket_row(bucket)?;
         let old: Option<Found<ObjectRow>> = self.find(&object_key(bucket, key))?;
         let now = self.now();
-        let there = old
-            .as_ref()
-            .filter(|old| !expired(&settings, &old.row, now));
+        let there = old.as_ref().filter(|old| !expired(&settings, &old.row, now));
         guard.check(there.map(|old| old.row.blob.digest))?;
         self.space(bucket, &settings, old.map_or(0, |old| old.row.blob.size))
     }
@@ -288,9 +281,7 @@ impl Inner {
         };
         let used = u64::try_from(self.usage(bucket)?.bytes).unwrap_or(0);
         // What is no larger than before is let in, however full the bucket is.
-        let free = max_bytes
-            .saturating_sub(used.saturating_sub(freed))
-            .max(freed);
+        let free = max_bytes.saturating_sub(used.saturating_sub(freed)).max(freed);
         Ok(Some(Space { max_bytes, free }))
     }
 
@@ -312,8 +303,7 @@ impl Inner {
         let subject = format!("{bucket}/{key}");
         let set = self.audit(set, caller, "artifact.delete", &subject)?;
         let item = info(bucket, key, &old.row);
-        self.commit(set, told("artifact.deleted", &subject, caller, &item, now))
-            .map(drop)
+        self.commit(set, told("artifact.deleted", &subject, caller, &item, now)).map(drop)
     }
 }
 
@@ -346,11 +336,7 @@ impl<'a> Page<'a> {
             last_prefix,
             stepped: false,
             end: None,
-            list: ObjectList {
-                items: Vec::new(),
-                prefixes: Vec::new(),
-                next_cursor: None,
-            },
+            list: ObjectList { items: Vec::new(), prefixes: Vec::new(), next_cursor: None },
         }
     }
 
@@ -382,11 +368,7 @@ impl<'a> Page<'a> {
     }
 
     fn common(&self, key: &str) -> Option<String> {
-        let delimiter = self
-            .listing
-            .delimiter
-            .as_deref()
-            .filter(|d| !d.is_empty())?;
+        let delimiter = self.listing.delimiter.as_deref().filter(|d| !d.is_empty())?;
         let rest = key.strip_prefix(self.listing.prefix.as_str())?;
         let at = rest.find(delimiter)?;
         let length = self.listing.prefix.len() + at + delimiter.len();
@@ -399,9 +381,7 @@ impl<'a> Page<'a> {
 }
 
 pub(super) fn expired(settings: &BucketRow, row: &ObjectRow, now: Time) -> bool {
-    settings
-        .ttl_ms
-        .is_some_and(|ms| now.since(row.updated_at) >= Duration::from_millis(ms))
+    settings.ttl_ms.is_some_and(|ms| now.since(row.updated_at) >= Duration::from_millis(ms))
 }
 
 fn info(bucket: &str, key: &str, row: &ObjectRow) -> ObjectInfo {
@@ -430,10 +410,7 @@ fn check_headers(options: &PutOptions) -> Result<()> {
     if let Some(kind) = &options.content_type
         && (kind.len() > 255 || kind.is_empty() || !kind.is_ascii() || bad(kind))
     {
-        faults.push(Fault::new(
-            "Content-Type",
-            "1 to 255 printable ASCII characters",
-        ));
+        faults.push(Fault::new("Content-Type", "1 to 255 printable ASCII characters"));
     }
     let size: usize = options.meta.iter().map(|(k, v)| k.len() + v.len()).sum();
     if size > META_MAX || options.meta.len() > META_COUNT {
@@ -449,15 +426,8 @@ fn check_headers(options: &PutOptions) -> Result<()> {
                 "a name has letters, digits, `-`, `_` and `.`",
             ));
         } else if bad(value) {
-            faults.push(Fault::new(
-                format!("Drip-Meta-{name}"),
-                "contains a control character",
-            ));
+            faults.push(Fault::new(format!("Drip-Meta-{name}"), "contains a control character"));
         }
     }
-    if faults.is_empty() {
-        Ok(())
-    } else {
-        Err(error::bad_meta(faults))
-    }
+    if faults.is_empty() { Ok(()) } else { Err(error::bad_meta(faults)) }
 }

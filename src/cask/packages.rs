@@ -55,10 +55,7 @@ impl Cask {
         bytes: Bytes,
     ) -> Result<Kept<PackageInfo>> {
         let (name, version) = checked(name, version)?;
-        let options = PutOptions {
-            length: Some(bytes.len() as u64),
-            ..PutOptions::default()
-        };
+        let options = PutOptions { length: Some(bytes.len() as u64), ..PutOptions::default() };
         let room = self.inner.packages_space()?;
         let once = futures::stream::iter([Ok(bytes)]);
         let written = wait_for(self.receive(BUCKET, &options, room, once))?;
@@ -95,10 +92,7 @@ impl Cask {
                 match inner.commit_package(caller, name, version, blob, &metadata) {
                     Ok(info) => {
                         self.tell_listener(caller, &info)?;
-                        return Ok(Kept {
-                            item: info,
-                            created: true,
-                        });
+                        return Ok(Kept { item: info, created: true });
                     }
                     Err(error) if raced(&error) => {}
                     Err(error) => return Err(error),
@@ -111,10 +105,7 @@ impl Cask {
         }
         let item = kept.ok_or_else(|| error::busy(&owner))?;
         self.tell_listener(caller, &item)?;
-        Ok(Kept {
-            item,
-            created: false,
-        })
+        Ok(Kept { item, created: false })
     }
 
     fn tell_listener(&self, caller: &Caller, info: &PackageInfo) -> Result<()> {
@@ -139,12 +130,7 @@ impl Cask {
             // Looked at again now that its chunks are held: see `Readers::hold`.
             let again = inner.package(name, &info.item.version)?.1;
             if again.blob == row.blob {
-                return Ok(Opened {
-                    info,
-                    blob: row.blob,
-                    blobs: inner.blobs.clone(),
-                    hold,
-                });
+                return Ok(Opened { info, blob: row.blob, blobs: inner.blobs.clone(), hold });
             }
         }
     }
@@ -265,18 +251,13 @@ impl Inner {
             old: None,
             new: Some((encode(&row)?, blob)),
         })?;
-        let pushed = PushedRow {
-            digest: blob.digest,
-        };
+        let pushed = PushedRow { digest: blob.digest };
         let set =
             set.and(ChangeSet::new().put(pushed_key(name, version), Expect::Any, encode(&pushed)?));
         let subject = format!("{name}/{version}");
         let set = self.audit(set, caller, "package.push", &subject)?;
         let info = info(name, version, &row)?;
-        self.commit(
-            set,
-            Event::new(PACKAGE_PUSHED, subject, now, to_json(&info)?),
-        )?;
+        self.commit(set, Event::new(PACKAGE_PUSHED, subject, now, to_json(&info)?))?;
         Ok(info)
     }
 
@@ -318,19 +299,15 @@ fn agree(name: &str, version: &str, contents: Contents) -> Result<Metadata> {
             ..Metadata::default()
         });
     };
-    let faults: Vec<Fault> = [
-        ("/name", &metadata.name, name),
-        ("/version", &metadata.version, version),
-    ]
-    .into_iter()
-    .filter(|(_, said, path)| Name::new(said).map_or(true, |said| said.as_str() != *path))
-    .map(|(at, said, path)| Fault::new(at, format!("the package says `{said}`, the path `{path}`")))
-    .collect();
-    if faults.is_empty() {
-        Ok(metadata)
-    } else {
-        Err(error::metadata_disagrees(faults))
-    }
+    let faults: Vec<Fault> =
+        [("/name", &metadata.name, name), ("/version", &metadata.version, version)]
+            .into_iter()
+            .filter(|(_, said, path)| Name::new(said).map_or(true, |said| said.as_str() != *path))
+            .map(|(at, said, path)| {
+                Fault::new(at, format!("the package says `{said}`, the path `{path}`"))
+            })
+            .collect();
+    if faults.is_empty() { Ok(metadata) } else { Err(error::metadata_disagrees(faults)) }
 }
 
 fn from_row(row: &Row) -> Result<(PackageInfo, PackageRow)> {

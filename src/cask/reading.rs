@@ -32,10 +32,7 @@ impl Readers {
         for chunk in &chunks {
             *all.entry(*chunk).or_default() += 1;
         }
-        Hold {
-            readers: self.clone(),
-            chunks,
-        }
+        Hold { readers: self.clone(), chunks }
     }
 }
 
@@ -93,9 +90,7 @@ impl<T> Opened<T> {
 
     /// All bytes in memory.
     pub async fn bytes(self) -> Result<Bytes> {
-        self.blobs
-            .read_to_bytes(&self.blob, 0..self.blob.size)
-            .await
+        self.blobs.read_to_bytes(&self.blob, 0..self.blob.size).await
     }
 }
 
@@ -108,10 +103,7 @@ pub struct BlobReader {
 impl BlobReader {
     /// Reads these pieces one after the other.
     pub fn new(pieces: BoxStream<'static, Result<Bytes>>) -> Self {
-        Self {
-            pieces,
-            current: Bytes::new(),
-        }
+        Self { pieces, current: Bytes::new() }
     }
 }
 

@@ -24,40 +24,30 @@ type Answer<T> = std::result::Result<T, Box<EvalAltResult>>;
 pub fn module(cask: Cask) -> Module {
     let mut module = Module::new();
     let own = cask.clone();
-    FuncRegistration::new("put")
-        .with_volatility(true)
-        .set_into_module(
-            &mut module,
-            move |bucket: &str, key: &str, value: Dynamic| -> Answer<Dynamic> {
-                put(&own, bucket, key, &value).map_err(raise)
-            },
-        );
+    FuncRegistration::new("put").with_volatility(true).set_into_module(
+        &mut module,
+        move |bucket: &str, key: &str, value: Dynamic| -> Answer<Dynamic> {
+            put(&own, bucket, key, &value).map_err(raise)
+        },
+    );
     let own = cask.clone();
     FuncRegistration::new("get")
         .with_volatility(true)
-        .set_into_module(
-            &mut module,
-            move |bucket: &str, key: &str| -> Answer<Dynamic> {
-                get(&own, bucket, key).map_err(raise)
-            },
-        );
+        .set_into_module(&mut module, move |bucket: &str, key: &str| -> Answer<Dynamic> {
+            get(&own, bucket, key).map_err(raise)
+        });
     let own = cask.clone();
     FuncRegistration::new("exists")
         .with_volatility(true)
-        .set_into_module(
-            &mut module,
-            move |bucket: &str, key: &str| -> Answer<bool> {
-                exists(&own, bucket, key).map_err(raise)
-            },
-        );
-    FuncRegistration::new("list")
-        .with_volatility(true)
-        .set_into_module(
-            &mut module,
-            move |bucket: &str, prefix: &str| -> Answer<Array> {
-                list(&cask, bucket, prefix).map_err(raise)
-            },
-        );
+        .set_into_module(&mut module, move |bucket: &str, key: &str| -> Answer<bool> {
+            exists(&own, bucket, key).map_err(raise)
+        });
+    FuncRegistration::new("list").with_volatility(true).set_into_module(
+        &mut module,
+        move |bucket: &str, prefix: &str| -> Answer<Array> {
+            list(&cask, bucket, prefix).map_err(raise)
+        },
+    );
     module
 }
 
@@ -71,10 +61,8 @@ fn put(cask: &Cask, bucket: &str, key: &str, value: &Dynamic) -> Result<Dynamic>
     } else {
         (JSON, Bytes::from(from_dynamic(value)?.to_string()))
     };
-    let options = PutOptions {
-        content_type: Some(content_type.to_owned()),
-        ..PutOptions::default()
-    };
+    let options =
+        PutOptions { content_type: Some(content_type.to_owned()), ..PutOptions::default() };
     let kept = cask.put_now(&caller, bucket, key, options, bytes)?;
     shown(&kept.item)
 }

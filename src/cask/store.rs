@@ -45,11 +45,7 @@ fn ref_key(chunk: Digest, owner: &str) -> String {
 /// Where an owner falls among the shards and turns: the same on every machine.
 pub(super) fn spread(owner: &str) -> u32 {
     let digest = Digest::of(owner.as_bytes());
-    digest
-        .0
-        .iter()
-        .take(4)
-        .fold(0, |number, byte| number << 8 | u32::from(*byte))
+    digest.0.iter().take(4).fold(0, |number, byte| number << 8 | u32::from(*byte))
 }
 
 /// Whether anything names a chunk.
@@ -60,10 +56,7 @@ pub(super) fn has_ref(records: &dyn Records, chunk: Digest) -> Result<bool> {
 
 /// Whether a commit failed because another one came first.
 pub(super) fn raced(error: &Error) -> bool {
-    matches!(
-        error.code(),
-        "row_exists" | "row_missing" | "stale_revision"
-    )
+    matches!(error.code(), "row_exists" | "row_missing" | "stale_revision")
 }
 
 /// A row as it was found: its revision and what it holds.
@@ -89,10 +82,7 @@ impl Inner {
         let Some(row) = self.records.get(key)? else {
             return Ok(None);
         };
-        Ok(Some(Found {
-            revision: row.revision,
-            row: decode(&row.value)?,
-        }))
+        Ok(Some(Found { revision: row.revision, row: decode(&row.value)? }))
     }
 
     pub(super) fn bucket_row(&self, bucket: &str) -> Result<BucketRow> {
@@ -104,10 +94,7 @@ impl Inner {
     /// What a bucket holds, all shards together.
     pub(super) fn usage(&self, bucket: &str) -> Result<UsageRow> {
         let mut sum = UsageRow::default();
-        for row in self
-            .records
-            .scan(&Scan::prefix(format!("usage/{bucket}/")))?
-        {
+        for row in self.records.scan(&Scan::prefix(format!("usage/{bucket}/")))? {
             let shard: UsageRow = decode(&row.value)?;
             sum.bytes += shard.bytes;
             sum.objects += shard.objects;
@@ -118,9 +105,7 @@ impl Inner {
     /// Everything that must hold together when an owner's blob changes: its row, the names of its
     /// chunks, what the bucket holds, and that the bucket is there.
     pub(super) fn change(&self, change: Change<'_>) -> Result<ChangeSet> {
-        let expect = change
-            .old
-            .map_or(Expect::Absent, |(revision, _)| Expect::Revision(revision));
+        let expect = change.old.map_or(Expect::Absent, |(revision, _)| Expect::Revision(revision));
         let old_chunks = chunks_of(change.old.map(|(_, blob)| blob));
         let new_chunks = chunks_of(change.new.as_ref().map(|(_, blob)| *blob));
         let old_size = change.old.map_or(0, |(_, blob)| blob.size);
@@ -160,14 +145,11 @@ impl Inner {
         }
         let key = usage_key(bucket, spread(owner) % SHARDS);
         let found: Option<Found<UsageRow>> = self.find(&key)?;
-        let expect = found
-            .as_ref()
-            .map_or(Expect::Absent, |found| Expect::Revision(found.revision));
+        let expect =
+            found.as_ref().map_or(Expect::Absent, |found| Expect::Revision(found.revision));
         let before = found.map(|found| found.row).unwrap_or_default();
-        let after = UsageRow {
-            bytes: before.bytes + delta.bytes,
-            objects: before.objects + delta.objects,
-        };
+        let after =
+            UsageRow { bytes: before.bytes + delta.bytes, objects: before.objects + delta.objects };
         Ok(set.put(key, expect, encode(&after)?))
     }
 
@@ -189,11 +171,7 @@ impl Inner {
             return Err(error::quota_reached(bucket, max_bytes));
         }
         *waiting += growth;
-        Ok(Some(Room {
-            inner: self,
-            bucket: bucket.to_owned(),
-            bytes: growth,
-        }))
+        Ok(Some(Room { inner: self, bucket: bucket.to_owned(), bytes: growth }))
     }
 
     /// Adds an audit line.
@@ -243,8 +221,7 @@ impl Drop for Room<'_> {
 }
 
 fn chunks_of(blob: Option<&BlobRef>) -> BTreeSet<Digest> {
-    blob.map(|blob| blob.chunks().iter().copied().collect())
-        .unwrap_or_default()
+    blob.map(|blob| blob.chunks().iter().copied().collect()).unwrap_or_default()
 }
 
 fn signed(size: u64) -> i64 {

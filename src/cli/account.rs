@@ -28,41 +28,26 @@ pub(super) async fn login(arguments: Login, context: &Context) -> Result<()> {
     let client = context.client()?;
     let body = json!({"username": name, "password": password});
     let answer: Value = client.post("/api/v1/login", &body).await?;
-    let text = |field: &str| {
-        answer
-            .get(field)
-            .and_then(Value::as_str)
-            .unwrap_or_default()
-    };
+    let text = |field: &str| answer.get(field).and_then(Value::as_str).unwrap_or_default();
     let mut kept = Kept::load()?;
-    kept.tokens
-        .insert(client.url().to_owned(), text("token").to_owned());
+    kept.tokens.insert(client.url().to_owned(), text("token").to_owned());
     kept.save()?;
     let shown = json!({
         "url": client.url(), "username": name, "role": text("role"), "expires_at": text("expires_at"),
     });
-    let said = format!(
-        "signed in to {} as `{name}` ({})",
-        client.url(),
-        text("role")
-    );
+    let said = format!("signed in to {} as `{name}` ({})", client.url(), text("role"));
     context.out.done(&said, &shown)
 }
 
 pub(super) async fn logout(context: &Context) -> Result<()> {
     let client = context.client()?;
     // Ending it at the daemon is a courtesy: a daemon that is away must not keep it alive here.
-    let ended = client
-        .send(client.request(Method::POST, "/api/v1/logout"))
-        .await
-        .is_ok();
+    let ended = client.send(client.request(Method::POST, "/api/v1/logout")).await.is_ok();
     let mut kept = Kept::load()?;
     kept.tokens.remove(client.url());
     kept.save()?;
     let shown = json!({"url": client.url(), "ended": ended});
-    context
-        .out
-        .done(&format!("signed out of {}", client.url()), &shown)
+    context.out.done(&format!("signed out of {}", client.url()), &shown)
 }
 
 #[derive(Subcommand)]
@@ -96,16 +81,9 @@ pub(super) async fn users(command: UserCommand, context: &Context) -> Result<()>
         UserCommand::List => {
             let users = client.all("/api/v1/users").await?;
             let empty = "no accounts yet: `dripctl create-admin`";
-            context
-                .out
-                .rows(&users, &["name", "role", "created_at"], empty)
+            context.out.rows(&users, &["name", "role", "created_at"], empty)
         }
-        UserCommand::Put {
-            name,
-            role,
-            password,
-            password_stdin,
-        } => {
+        UserCommand::Put { name, role, password, password_stdin } => {
             let mut body = serde_json::Map::new();
             if let Some(role) = role {
                 body.insert("role".into(), role.into());
@@ -118,12 +96,8 @@ pub(super) async fn users(command: UserCommand, context: &Context) -> Result<()>
             context.out.object(&user)
         }
         UserCommand::Delete { name } => {
-            client
-                .delete(&format!("/api/v1/users/{}", segment(&name)))
-                .await?;
-            context
-                .out
-                .done(&format!("removed `{name}`"), &json!({"deleted": name}))
+            client.delete(&format!("/api/v1/users/{}", segment(&name))).await?;
+            context.out.done(&format!("removed `{name}`"), &json!({"deleted": name}))
         }
     }
 }
@@ -162,24 +136,15 @@ pub(super) async fn tokens(command: TokenCommand, context: &Context) -> Result<(
             let empty = "no tokens: `dripctl token create NAME --scope fiche:read`";
             context.out.rows(&tokens, &fields, empty)
         }
-        TokenCommand::Create {
-            name,
-            scopes,
-            expires_in,
-            user,
-        } => {
+        TokenCommand::Create { name, scopes, expires_in, user } => {
             let body =
                 json!({"name": name, "scopes": scopes, "expires_in": expires_in, "user": user});
             let token: Value = client.post("/api/v1/tokens", &body).await?;
             context.out.object(&token)
         }
         TokenCommand::Revoke { id } => {
-            client
-                .delete(&format!("/api/v1/tokens/{}", segment(&id)))
-                .await?;
-            context
-                .out
-                .done(&format!("ended the token {id}"), &json!({"revoked": id}))
+            client.delete(&format!("/api/v1/tokens/{}", segment(&id))).await?;
+            context.out.done(&format!("ended the token {id}"), &json!({"revoked": id}))
         }
     }
 }

@@ -30,18 +30,10 @@ pub(super) fn run(arguments: CreateAdmin, context: &Context) -> Result<()> {
         Some(name) => name,
         None => ask("Name of the account: ")?,
     };
-    let password = if arguments.password_stdin {
-        first_line()?
-    } else {
-        ask_password(&name)?
-    };
+    let password = if arguments.password_stdin { first_line()? } else { ask_password(&name)? };
     let folder = DataFolder::hold(&settings.path("server.data")?)?;
     let access = app::open_access(&settings, &folder, Arc::new(SystemClock))?;
-    let draft = UserDraft {
-        password: Some(password),
-        role: Some("admin".into()),
-        name: None,
-    };
+    let draft = UserDraft { password: Some(password), role: Some("admin".into()), name: None };
     let (user, is_new) = access.put_user(&Caller::system(), &name, &draft, None)?;
     let verb = if is_new { "made" } else { "changed" };
     let said = format!("{verb} the account `{name}`; start the daemon with `dripctl serve`");
@@ -82,11 +74,7 @@ fn ask_password(user: &str) -> Result<String> {
     if secret("Once more: ")? == password {
         Ok(password)
     } else {
-        Err(Error::new(
-            Kind::Invalid,
-            "passwords_differ",
-            "the two passwords differ",
-        ))
+        Err(Error::new(Kind::Invalid, "passwords_differ", "the two passwords differ"))
     }
 }
 
@@ -99,9 +87,5 @@ fn secret(prompt: &str) -> Result<String> {
 
 /// A password as given on standard input or asked for.
 pub(super) fn password(from_stdin: bool) -> Result<String> {
-    if from_stdin {
-        first_line()
-    } else {
-        secret("Password: ")
-    }
+    if from_stdin { first_line() } else { secret("Password: ") }
 }

@@ -34,10 +34,7 @@ impl Context {
     pub(super) fn address(&self) -> Result<String> {
         match &self.url {
             Some(url) => Ok(url.trim_end_matches('/').to_owned()),
-            None => Ok(format!(
-                "http://{}",
-                self.settings(Vec::new())?.text("server.listen")?
-            )),
+            None => Ok(format!("http://{}", self.settings(Vec::new())?.text("server.listen")?)),
         }
     }
 
@@ -66,11 +63,7 @@ impl Kept {
         };
         match std::fs::read_to_string(&path) {
             Ok(text) => toml::from_str(&text).map_err(|source| {
-                Error::new(
-                    Kind::Config,
-                    "bad_credentials",
-                    format!("{}: {source}", path.display()),
-                )
+                Error::new(Kind::Config, "bad_credentials", format!("{}: {source}", path.display()))
             }),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Self::default()),
             Err(error) => Err(Error::io(format!("read {}", path.display()), error)),

@@ -114,19 +114,8 @@ pub fn main() -> ExitCode {
 }
 
 fn run(arguments: Arguments) -> Result<()> {
-    let Arguments {
-        url,
-        token,
-        json,
-        config,
-        command,
-    } = arguments;
-    let context = Context {
-        url,
-        token,
-        config,
-        out: Output::new(json),
-    };
+    let Arguments { url, token, json, config, command } = arguments;
+    let context = Context { url, token, config, out: Output::new(json) };
     let runtime = runtime()?;
     match command {
         Command::Serve(serve) => runtime.block_on(serve::run(serve, &context)),
@@ -136,41 +125,29 @@ fn run(arguments: Arguments) -> Result<()> {
         #[cfg(feature = "demo")]
         Command::Demo(demo) => runtime.block_on(demo::run(demo, &context)),
         #[cfg(feature = "atom")]
-        Command::Atom(command) => runtime.block_on(crate::atom::cli::run(
-            command,
-            &context.client()?,
-            context.out,
-        )),
+        Command::Atom(command) => {
+            runtime.block_on(crate::atom::cli::run(command, &context.client()?, context.out))
+        }
         #[cfg(feature = "cask")]
-        Command::Cask(command) => runtime.block_on(crate::cask::cli::run(
-            command,
-            &context.client()?,
-            context.out,
-        )),
+        Command::Cask(command) => {
+            runtime.block_on(crate::cask::cli::run(command, &context.client()?, context.out))
+        }
         #[cfg(feature = "dashare")]
-        Command::Dashare(command) => runtime.block_on(crate::dashare::cli::run(
-            command,
-            &context.client()?,
-            context.out,
-        )),
+        Command::Dashare(command) => {
+            runtime.block_on(crate::dashare::cli::run(command, &context.client()?, context.out))
+        }
         #[cfg(feature = "fiche")]
-        Command::Fiche(command) => runtime.block_on(crate::fiche::cli::run(
-            command,
-            &context.client()?,
-            context.out,
-        )),
+        Command::Fiche(command) => {
+            runtime.block_on(crate::fiche::cli::run(command, &context.client()?, context.out))
+        }
         #[cfg(feature = "liquid")]
-        Command::Liquid(command) => runtime.block_on(crate::liquid::cli::run(
-            command,
-            &context.client()?,
-            context.out,
-        )),
+        Command::Liquid(command) => {
+            runtime.block_on(crate::liquid::cli::run(command, &context.client()?, context.out))
+        }
         #[cfg(feature = "trajectory")]
-        Command::Trajectory(command) => runtime.block_on(crate::trajectory::cli::run(
-            command,
-            &context.client()?,
-            context.out,
-        )),
+        Command::Trajectory(command) => {
+            runtime.block_on(crate::trajectory::cli::run(command, &context.client()?, context.out))
+        }
         Command::Status => runtime.block_on(status::run(&context)),
         Command::Config(command) => settings::run(command, &context),
         Command::User(command) => runtime.block_on(account::users(command, &context)),
@@ -182,11 +159,7 @@ fn run(arguments: Arguments) -> Result<()> {
 /// Scripts run on the runtime's threads: their stacks are as deep as a fenced script may need.
 fn runtime() -> Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(
-            std::thread::available_parallelism()
-                .map_or(2, usize::from)
-                .min(8),
-        )
+        .worker_threads(std::thread::available_parallelism().map_or(2, usize::from).min(8))
         .max_blocking_threads(64)
         .thread_stack_size(script::BIG_STACK)
         .on_thread_start(script::mark_big_stack)

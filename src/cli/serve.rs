@@ -69,9 +69,8 @@ impl Daemon {
         let app = App::open(settings, folder, Arc::new(SystemClock), shutdown.clone())?;
         let config = server::Config::read(settings)?;
         let listener = server::listen(settings.text("server.listen")?, config.behind_proxy).await?;
-        let address = listener
-            .local_addr()
-            .map_err(|source| Error::io("ask for the port", source))?;
+        let address =
+            listener.local_addr().map_err(|source| Error::io("ask for the port", source))?;
         app.folder.announce(&address.to_string())?;
         app.start_workers();
         #[cfg(feature = "web")]
@@ -81,13 +80,7 @@ impl Daemon {
         let pages = web::Web::of(&app, server.table(), behind_proxy);
         #[cfg(feature = "web")]
         let server = server.with_pages(web::routes(pages));
-        Ok(Self {
-            app,
-            address,
-            listener,
-            server,
-            shutdown,
-        })
+        Ok(Self { app, address, listener, server, shutdown })
     }
 
     pub(super) fn folder(&self) -> String {
@@ -96,13 +89,7 @@ impl Daemon {
 
     /// Serves until the end.
     pub(super) async fn serve(self) -> Result<()> {
-        let Self {
-            app,
-            listener,
-            server,
-            shutdown,
-            ..
-        } = self;
+        let Self { app, listener, server, shutdown, .. } = self;
         let outcome = server.serve(listener, shutdown).await;
         app.close().await;
         outcome
@@ -143,11 +130,7 @@ pub(super) fn start_log(settings: &Settings) -> Result<()> {
     use std::io::IsTerminal as _;
     let wanted = settings.text("server.log")?;
     let filter = tracing_subscriber::EnvFilter::try_new(wanted).map_err(|source| {
-        Error::new(
-            Kind::Config,
-            "bad_log_filter",
-            format!("server.log = `{wanted}`: {source}"),
-        )
+        Error::new(Kind::Config, "bad_log_filter", format!("server.log = `{wanted}`: {source}"))
     })?;
     // A program that embeds Drip may have set its own; then that one stays.
     let _already_set = tracing_subscriber::fmt()

@@ -28,9 +28,7 @@ pub(super) fn run(command: Command, context: &Context) -> Result<()> {
     match command {
         Command::Show => {
             let rows = context.settings(Vec::new())?.show();
-            context
-                .out
-                .rows(&rows, &["key", "value", "source"], "there are no settings")
+            context.out.rows(&rows, &["key", "value", "source"], "there are no settings")
         }
         Command::Sample => context.out.line(sample(&app::schema()).trim_end()),
         Command::Import { files } => {

@@ -13,10 +13,7 @@ pub(super) async fn run(context: &Context) -> Result<()> {
     match client.get::<Value>("/readyz").await {
         Ok(ready) => merge(&mut status, ready),
         Err(error) if error.kind() == Kind::Unavailable => {
-            merge(
-                &mut status,
-                json!({"ready": false, "reason": error.detail()}),
-            );
+            merge(&mut status, json!({"ready": false, "reason": error.detail()}));
         }
         Err(error) => return Err(error),
     }

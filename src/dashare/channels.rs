@@ -34,13 +34,7 @@ pub(super) struct Kept {
 impl Dashare {
     pub(super) fn kept(&self, group: &str, name: &str) -> Result<Option<Kept>> {
         let row = self.records().get(&channel_key(group, name))?;
-        row.map(|row| {
-            Ok(Kept {
-                row: decode(&row.value)?,
-                revision: row.revision,
-            })
-        })
-        .transpose()
+        row.map(|row| Ok(Kept { row: decode(&row.value)?, revision: row.revision })).transpose()
     }
 
     /// Makes or changes a channel; answers it and whether it is new. The same again changes nothing.
@@ -69,11 +63,7 @@ impl Dashare {
         }
         let created = found.as_ref().map_or(now, |found| found.row.created_at);
         let revision = found.as_ref().map_or(0, |found| found.revision);
-        let expect = if found.is_some() {
-            Expect::Revision(revision)
-        } else {
-            Expect::Absent
-        };
+        let expect = if found.is_some() { Expect::Revision(revision) } else { Expect::Absent };
         let row = ChannelRow::new(spec, created, now, &caller.name);
         let set = ChangeSet::new().put(channel_key(group, name), expect, encode(&row)?);
         let shown = row.shown(group, name, revision + 1);
@@ -137,29 +127,14 @@ impl Dashare {
         may_write(caller)?;
         let _alone = self.one_at_a_time();
         let channel = format!("{group}/{name}");
-        let found = self
-            .kept(group, name)?
-            .ok_or_else(|| error::no_channel(&channel))?;
-        check_guard(
-            &channel,
-            Some(&found),
-            Guard {
-                create_only: false,
-                ..guard
-            },
-        )?;
+        let found = self.kept(group, name)?.ok_or_else(|| error::no_channel(&channel))?;
+        check_guard(&channel, Some(&found), Guard { create_only: false, ..guard })?;
         let mut set =
             ChangeSet::new().delete(channel_key(group, name), Expect::Revision(found.revision));
         for grant in self.records().scan(&Scan::prefix(grants_of(group, name)))? {
             set = set.delete(grant.key, Expect::Any);
         }
-        self.commit(
-            set,
-            caller,
-            "channel.deleted",
-            &channel,
-            json!({ "channel": channel }),
-        )?;
+        self.commit(set, caller, "channel.deleted", &channel, json!({ "channel": channel }))?;
         self.inner.rates.forget(&channel);
         Ok(())
     }
@@ -205,20 +180,13 @@ impl Dashare {
                 faults.push(missing(&format!("/columns/{at}"), name, &columns));
             }
         }
-        if faults.is_empty() {
-            Ok(())
-        } else {
-            Err(error::bad_channel(faults))
-        }
+        if faults.is_empty() { Ok(()) } else { Err(error::bad_channel(faults)) }
     }
 
     /// The unit that quotas of a channel count unless they say otherwise.
     pub(super) fn unit_of(&self, group: &str, name: &str) -> Result<Unit> {
         let kept = self.kept(group, name)?;
-        Ok(kept
-            .ok_or_else(|| error::no_channel(&format!("{group}/{name}")))?
-            .row
-            .unit)
+        Ok(kept.ok_or_else(|| error::no_channel(&format!("{group}/{name}")))?.row.unit)
     }
 }
 
@@ -241,26 +209,11 @@ pub(super) fn missing(pointer: &str, name: &str, columns: &[Column]) -> Fault {
 
 fn check_guard(channel: &str, found: Option<&Kept>, guard: Guard) -> Result<()> {
     match (found, guard) {
-        (
-            Some(_),
-            Guard {
-                create_only: true, ..
-            },
-        ) => Err(error::channel_exists(channel)),
-        (
-            Some(found),
-            Guard {
-                revision: Some(wanted),
-                ..
-            },
-        ) if wanted != found.revision => Err(error::stale(channel, wanted, found.revision)),
-        (
-            None,
-            Guard {
-                revision: Some(wanted),
-                ..
-            },
-        ) => Err(error::stale(channel, wanted, 0)),
+        (Some(_), Guard { create_only: true, .. }) => Err(error::channel_exists(channel)),
+        (Some(found), Guard { revision: Some(wanted), .. }) if wanted != found.revision => {
+            Err(error::stale(channel, wanted, found.revision))
+        }
+        (None, Guard { revision: Some(wanted), .. }) => Err(error::stale(channel, wanted, 0)),
         _ => Ok(()),
     }
 }

@@ -197,12 +197,7 @@ pub async fn run(command: Command, client: &Client, out: Output) -> Result<()> {
             out.rows(&dashare.usage(&user).await?, &fields, &empty)
         }
         Command::Get(get) => fetch(get, &dashare, out).await,
-        Command::Sql {
-            query,
-            params,
-            format,
-            out: file,
-        } => {
+        Command::Sql { query, params, format, out: file } => {
             let params: Vec<Value> = params
                 .iter()
                 .map(|text| serde_json::from_str(text).unwrap_or_else(|_text| json!(text)))
@@ -233,9 +228,7 @@ async fn channel(command: Channel, dashare: &DashareClient, out: Output) -> Resu
             with(&mut body, "unit", put.unit);
             with(&mut body, "rate", put.rate);
             with(&mut body, "burst", put.burst);
-            let channel = dashare
-                .put_channel(&put.channel, &Value::Object(body))
-                .await?;
+            let channel = dashare.put_channel(&put.channel, &Value::Object(body)).await?;
             out.done(&format!("the channel `{}` is open", put.channel), &channel)
         }
         Channel::Get { channel } => out.object(&dashare.channel(&channel).await?),
@@ -246,40 +239,25 @@ async fn channel(command: Channel, dashare: &DashareClient, out: Output) -> Resu
         }
         Channel::Delete { channel } => {
             dashare.delete_channel(&channel).await?;
-            out.done(
-                &format!("the channel `{channel}` is gone"),
-                &json!({ "deleted": channel }),
-            )
+            out.done(&format!("the channel `{channel}` is gone"), &json!({ "deleted": channel }))
         }
     }
 }
 
 async fn consumer(command: Consumer, dashare: &DashareClient, out: Output) -> Result<()> {
     match command {
-        Consumer::Grant {
-            channel,
-            user,
-            columns,
-            from,
-            to,
-        } => {
+        Consumer::Grant { channel, user, columns, from, to } => {
             let mut body = Map::new();
             with(&mut body, "columns", columns);
             with(&mut body, "from", from);
             with(&mut body, "to", to);
             let grant = dashare.grant(&channel, &user, &Value::Object(body)).await?;
-            out.done(
-                &format!("`{user}` may read the channel `{channel}`"),
-                &grant,
-            )
+            out.done(&format!("`{user}` may read the channel `{channel}`"), &grant)
         }
         Consumer::Revoke { channel, user } => {
             dashare.revoke(&channel, &user).await?;
             let gone = json!({ "channel": channel, "user": user });
-            out.done(
-                &format!("`{user}` may not read the channel `{channel}` any more"),
-                &gone,
-            )
+            out.done(&format!("`{user}` may not read the channel `{channel}` any more"), &gone)
         }
         Consumer::List { channel } => {
             let fields = ["user", "columns", "from", "to", "granted_at", "granted_by"];
@@ -291,13 +269,7 @@ async fn consumer(command: Consumer, dashare: &DashareClient, out: Output) -> Re
 
 async fn quota(command: Quota, dashare: &DashareClient, out: Output) -> Result<()> {
     let (user, answer) = match command {
-        Quota::Set {
-            user,
-            channel,
-            limit,
-            unit,
-            period,
-        } => {
+        Quota::Set { user, channel, limit, unit, period } => {
             let mut body = Map::new();
             with(&mut body, "channel", channel);
             with(&mut body, "limit", limit);
@@ -311,25 +283,9 @@ async fn quota(command: Quota, dashare: &DashareClient, out: Output) -> Result<(
             (user, answer)
         }
     };
-    let items = answer
-        .get("items")
-        .and_then(Value::as_array)
-        .cloned()
-        .unwrap_or_default();
-    let fields = [
-        "channel",
-        "unit",
-        "limit",
-        "period",
-        "used",
-        "remaining",
-        "resets_at",
-    ];
-    out.rows(
-        &items,
-        &fields,
-        &format!("`{user}` has no quotas: what was granted is unlimited"),
-    )
+    let items = answer.get("items").and_then(Value::as_array).cloned().unwrap_or_default();
+    let fields = ["channel", "unit", "limit", "period", "used", "remaining", "resets_at"];
+    out.rows(&items, &fields, &format!("`{user}` has no quotas: what was granted is unlimited"))
 }
 
 async fn fetch(get: Get, dashare: &DashareClient, out: Output) -> Result<()> {
@@ -343,10 +299,8 @@ async fn fetch(get: Get, dashare: &DashareClient, out: Output) -> Result<()> {
         ("cursor", get.cursor),
         ("format", Some(get.format)),
     ];
-    let params: Vec<_> = given
-        .into_iter()
-        .filter_map(|(name, value)| Some((name, value?)))
-        .collect();
+    let params: Vec<_> =
+        given.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
     let data = dashare.data(&get.channel, &params).await?;
     let told = json!({
         "rows": data.rows, "bytes": data.body.len(), "cursor": data.cursor,
@@ -368,11 +322,7 @@ fn deliver(body: &[u8], file: Option<&str>, out: Output, told: &Value) -> Result
         };
     };
     std::fs::write(file, body).map_err(|error| {
-        Error::new(
-            Kind::Io,
-            "file_unwritable",
-            format!("cannot write `{file}`: {error}"),
-        )
+        Error::new(Kind::Io, "file_unwritable", format!("cannot write `{file}`: {error}"))
     })?;
     let rows = told.get("rows").filter(|rows| !rows.is_null());
     let rows = rows.map_or_else(String::new, |rows| format!("{rows} rows, "));

@@ -58,52 +58,35 @@ impl DashareClient {
 
     /// Lets a user read a channel.
     pub async fn grant(&self, channel: &str, user: &str, body: &Value) -> Result<Value> {
-        self.0
-            .put(&format!("{}/grants/{}", at(channel), segment(user)), body)
-            .await
+        self.0.put(&format!("{}/grants/{}", at(channel), segment(user)), body).await
     }
 
     /// Takes a grant back.
     pub async fn revoke(&self, channel: &str, user: &str) -> Result<()> {
-        self.0
-            .delete(&format!("{}/grants/{}", at(channel), segment(user)))
-            .await
+        self.0.delete(&format!("{}/grants/{}", at(channel), segment(user))).await
     }
 
     /// The quotas of a user.
     pub async fn quotas(&self, user: &str) -> Result<Value> {
-        self.0
-            .get(&format!("/api/v1/users/{}/quota", segment(user)))
-            .await
+        self.0.get(&format!("/api/v1/users/{}/quota", segment(user))).await
     }
 
     /// Sets a quota.
     pub async fn put_quota(&self, user: &str, body: &Value) -> Result<Value> {
-        self.0
-            .put(&format!("/api/v1/users/{}/quota", segment(user)), body)
-            .await
+        self.0.put(&format!("/api/v1/users/{}/quota", segment(user)), body).await
     }
 
     /// What a user used.
     pub async fn usage(&self, user: &str) -> Result<Vec<Value>> {
-        self.0
-            .all(&format!("/api/v1/users/{}/usage", segment(user)))
-            .await
+        self.0.all(&format!("/api/v1/users/{}/usage", segment(user))).await
     }
 
     /// Data of a channel. `params` are those after the `?`.
     pub async fn data(&self, channel: &str, params: &[(&str, String)]) -> Result<Data> {
-        let request = self
-            .0
-            .request(Method::GET, &format!("{}/data", at(channel)))
-            .query(params);
+        let request = self.0.request(Method::GET, &format!("{}/data", at(channel))).query(params);
         let response = self.0.send(request).await?;
         let text = |name: &str| {
-            response
-                .headers()
-                .get(name)
-                .and_then(|value| value.to_str().ok())
-                .map(str::to_owned)
+            response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
         };
         let content_type = text("content-type").unwrap_or_default();
         let (rows, cursor) = (text("drip-rows"), text("drip-cursor"));
@@ -127,9 +110,7 @@ impl DashareClient {
     /// The answer of a query over datasets, as bytes in `format`.
     pub async fn sql(&self, query: &str, params: &Value, format: &str) -> Result<bytes::Bytes> {
         let body = json!({ "query": query, "params": params, "format": format });
-        self.0
-            .bytes(self.0.request(Method::POST, "/api/v1/sql").json(&body))
-            .await
+        self.0.bytes(self.0.request(Method::POST, "/api/v1/sql").json(&body)).await
     }
 }
 

@@ -41,11 +41,7 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        Self {
-            max_answer: 256 << 20,
-            max_rows: 5_000_000,
-            answers: 4,
-        }
+        Self { max_answer: 256 << 20, max_rows: 5_000_000, answers: 4 }
     }
 }
 

@@ -54,15 +54,9 @@ impl Dashare {
         may_ask(caller)?;
         let channel = format!("{group}/{name}");
         let grant = self.must_see(caller, group, name)?;
-        let kept = self
-            .kept(group, name)?
-            .ok_or_else(|| error::no_channel(&channel))?
-            .row;
+        let kept = self.kept(group, name)?.ok_or_else(|| error::no_channel(&channel))?.row;
         let rate = match kept.rate {
-            Some(rate) => self
-                .inner
-                .rates
-                .ask(&channel, &caller.name, rate, kept.burst)?,
+            Some(rate) => self.inner.rates.ask(&channel, &caller.name, rate, kept.burst)?,
             None => None,
         };
         let rows = self.cut_sql(&kept, query, grant.as_ref())?;
@@ -86,14 +80,7 @@ impl Dashare {
         };
         let quota = self.inner.meter.charge(&caller.name, (group, name), cost)?;
         let rows = table.rows();
-        Ok(Answer {
-            body,
-            format: query.format,
-            rows,
-            next_cursor,
-            quota,
-            rate,
-        })
+        Ok(Answer { body, format: query.format, rows, next_cursor, quota, rate })
     }
 
     /// The rows that a channel shares, to be scanned; none when its dataset is gone.
@@ -101,9 +88,7 @@ impl Dashare {
         match (&channel.dataset, &channel.sql) {
             (Some(dataset), _) => self.source().open(dataset),
             (None, Some(sql)) => {
-                let table = self
-                    .source()
-                    .sql(sql, &Value::Null, self.config().max_rows)?;
+                let table = self.source().sql(sql, &Value::Null, self.config().max_rows)?;
                 Ok(Some(Arc::new(table)))
             }
             (None, None) => Ok(None),
@@ -136,13 +121,8 @@ impl Dashare {
         }
         // The line break ends a comment that the query may end with.
         let sql = plain_sql(sql);
-        let sql = format!(
-            "SELECT * FROM (\n{sql}\n) WHERE {}",
-            conditions.join(" AND ")
-        );
-        let rows = self
-            .source()
-            .sql(&sql, &Value::Array(params), self.config().max_rows)?;
+        let sql = format!("SELECT * FROM (\n{sql}\n) WHERE {}", conditions.join(" AND "));
+        let rows = self.source().sql(&sql, &Value::Array(params), self.config().max_rows)?;
         Ok(Some(Arc::new(rows)))
     }
 
@@ -158,20 +138,14 @@ impl Dashare {
         let most = self.config().max_rows;
         // One row more than is answered tells whether there are more.
         let limit = query.limit.unwrap_or(usize::MAX).min(most);
-        let mut scan = Scan::all()
-            .columns(cut.columns.clone())
-            .offset(offset)
-            .limit(limit + 1);
+        let mut scan = Scan::all().columns(cut.columns.clone()).offset(offset).limit(limit + 1);
         if let Some(column) = &channel.time_column {
             scan = scan.time(column, cut.start, cut.end);
         }
         if let Some(column) = &channel.entity_column
             && !query.entities.is_empty()
         {
-            scan = scan.entity(
-                column,
-                query.entities.iter().map(|name| Cell::from(name.as_str())),
-            );
+            scan = scan.entity(column, query.entities.iter().map(|name| Cell::from(name.as_str())));
         }
         let table = rows.scan(&scan)?.collect_table()?;
         let more = table.rows() > limit;
@@ -256,10 +230,7 @@ fn cut(
         }
     }
     if kept.entity_column.is_none() && !query.entities.is_empty() {
-        faults.push(Fault::new(
-            "entity",
-            "the channel has no entity column to pick from",
-        ));
+        faults.push(Fault::new("entity", "the channel has no entity column to pick from"));
     }
     let there = rows.columns();
     let always: Vec<&String> = kept.time_column.iter().chain(&kept.entity_column).collect();
@@ -267,10 +238,7 @@ fn cut(
     let visible: Vec<_> = there
         .iter()
         .filter(|column| {
-            let shared = kept
-                .columns
-                .as_ref()
-                .is_none_or(|shared| shared.contains(&column.name));
+            let shared = kept.columns.as_ref().is_none_or(|shared| shared.contains(&column.name));
             let granted = granted.is_none_or(|granted| granted.contains(&column.name));
             always.contains(&&column.name) || (shared && granted)
         })
@@ -293,9 +261,9 @@ fn cut(
     let in_order = kept.columns.iter().flatten().cloned();
     let wanted: Vec<String> = match (&query.columns, &kept.columns) {
         (Some(wanted), _) => wanted.clone(),
-        (None, Some(_)) => in_order
-            .filter(|name| visible.iter().any(|column| column.name == *name))
-            .collect(),
+        (None, Some(_)) => {
+            in_order.filter(|name| visible.iter().any(|column| column.name == *name)).collect()
+        }
         (None, None) => visible.iter().map(|column| column.name.clone()).collect(),
     };
     for name in wanted {
@@ -304,11 +272,7 @@ fn cut(
         }
     }
     let (start, end) = range(query, grant);
-    Ok(Cut {
-        columns,
-        start,
-        end,
-    })
+    Ok(Cut { columns, start, end })
 }
 
 /// How many days an answer counts: those that the range touches where it has both bounds and is

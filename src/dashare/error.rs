@@ -80,11 +80,7 @@ pub(super) fn no_channel(channel: &str) -> Error {
 }
 
 pub(super) fn channel_exists(channel: &str) -> Error {
-    Error::new(
-        Kind::Stale,
-        "channel_exists",
-        format!("the channel `{channel}` exists already"),
-    )
+    Error::new(Kind::Stale, "channel_exists", format!("the channel `{channel}` exists already"))
 }
 
 pub(super) fn stale(what: &str, wanted: u64, found: u64) -> Error {
@@ -189,14 +185,7 @@ pub(super) fn too_fast(channel: &str, rate: &str, wait: Duration) -> Error {
 }
 
 pub(super) fn exhausted(quota: &QuotaState, cost: u64, wait: Option<Duration>) -> Error {
-    let QuotaState {
-        channel,
-        unit,
-        limit,
-        period,
-        remaining,
-        ..
-    } = quota;
+    let QuotaState { channel, unit, limit, period, remaining, .. } = quota;
     let error = Error::new(
         Kind::Limited,
         "quota_exhausted",

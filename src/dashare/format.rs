@@ -123,11 +123,7 @@ impl Versioned for GrantRow {
 
 impl GrantRow {
     pub(super) fn spec(&self) -> GrantSpec {
-        GrantSpec {
-            columns: self.columns.clone(),
-            from: self.from,
-            to: self.to,
-        }
+        GrantSpec { columns: self.columns.clone(), from: self.from, to: self.to }
     }
 
     pub(super) fn shown(self, channel: String, user: &str) -> Grant {

@@ -53,9 +53,7 @@ impl Dashare {
         self.known_user(user.as_str())?;
         let _alone = self.one_at_a_time();
         let channel = format!("{group}/{name}");
-        let kept = self
-            .kept(group, name)?
-            .ok_or_else(|| error::no_channel(&channel))?;
+        let kept = self.kept(group, name)?.ok_or_else(|| error::no_channel(&channel))?;
         self.check_grant(&kept.row, &spec)?;
         let found = self.grant_row(group, name, user.as_str())?;
         let is_new = found.is_none();
@@ -82,10 +80,7 @@ impl Dashare {
     fn check_grant(&self, channel: &super::format::ChannelRow, spec: &GrantSpec) -> Result<()> {
         let mut faults = Vec::new();
         if channel.time_column.is_none() && (spec.from.is_some() || spec.to.is_some()) {
-            faults.push(Fault::new(
-                "/from",
-                "the channel has no time column to cut by",
-            ));
+            faults.push(Fault::new("/from", "the channel has no time column to cut by"));
         }
         if let Some(columns) = &spec.columns {
             let shared = match &channel.columns {
@@ -95,10 +90,7 @@ impl Dashare {
                     .chain(&channel.entity_column)
                     .map(|name| Column::new(name, ColumnType::Text))
                     .collect(),
-                None => self
-                    .rows_of(channel)?
-                    .map(|rows| rows.columns())
-                    .unwrap_or_default(),
+                None => self.rows_of(channel)?.map(|rows| rows.columns()).unwrap_or_default(),
             };
             for (at, name) in columns.iter().enumerate() {
                 if !shared.iter().any(|column| column.name == *name) {
@@ -106,11 +98,7 @@ impl Dashare {
                 }
             }
         }
-        if faults.is_empty() {
-            Ok(())
-        } else {
-            Err(error::bad_grant(faults))
-        }
+        if faults.is_empty() { Ok(()) } else { Err(error::bad_grant(faults)) }
     }
 
     /// A grant; a user may read its own.
@@ -161,12 +149,6 @@ impl Dashare {
         }
         let set = ChangeSet::new().delete(grant_key(group, name, user), Expect::Any);
         let payload = json!({ "channel": channel, "user": user });
-        self.commit(
-            set,
-            caller,
-            "channel.revoked",
-            &format!("{channel}/{user}"),
-            payload,
-        )
+        self.commit(set, caller, "channel.revoked", &format!("{channel}/{user}"), payload)
     }
 }

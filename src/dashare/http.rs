@@ -28,9 +28,7 @@ const QUOTA: &str = "/api/v1/users/{name}/quota";
 
 /// The table of DaShare.
 pub fn routes(dashare: Dashare) -> Routes {
-    channels()
-        .with_state(dashare.clone())
-        .and(uses().with_state(dashare))
+    channels().with_state(dashare.clone()).and(uses().with_state(dashare))
 }
 
 const READ: Needs = Needs::Granted(MODULE);
@@ -52,11 +50,7 @@ fn channels() -> Routes<Dashare> {
                 .answers::<Channel>(200)
                 .answers::<Channel>(201),
         )
-        .add(
-            get(CHANNEL, READ, get_channel)
-                .says("One channel")
-                .answers::<Channel>(200),
-        )
+        .add(get(CHANNEL, READ, get_channel).says("One channel").answers::<Channel>(200))
         .add(
             delete(CHANNEL, WRITE, delete_channel)
                 .says("Delete a channel and its grants; what was used stays on record")
@@ -75,16 +69,8 @@ fn channels() -> Routes<Dashare> {
                 .answers::<Grant>(200)
                 .answers::<Grant>(201),
         )
-        .add(
-            get(GRANT, READ, get_grant)
-                .says("One grant")
-                .answers::<Grant>(200),
-        )
-        .add(
-            delete(GRANT, WRITE, delete_grant)
-                .says("Take a grant back")
-                .answers::<()>(204),
-        )
+        .add(get(GRANT, READ, get_grant).says("One grant").answers::<Grant>(200))
+        .add(delete(GRANT, WRITE, delete_grant).says("Take a grant back").answers::<()>(204))
 }
 
 /// The data, how much may be taken, what was.
@@ -133,10 +119,7 @@ fn uses() -> Routes<Dashare> {
 
 /// What a channel is made of.
 #[derive(utoipa::ToSchema)]
-#[expect(
-    dead_code,
-    reason = "the shape in the API's description; bodies are read field by field"
-)]
+#[expect(dead_code, reason = "the shape in the API's description; bodies are read field by field")]
 struct ChannelBody {
     /// The dataset: `scada@2014`; or `sql`.
     dataset: Option<String>,
@@ -158,10 +141,7 @@ struct ChannelBody {
 
 /// What a user may see of a channel.
 #[derive(utoipa::ToSchema)]
-#[expect(
-    dead_code,
-    reason = "the shape in the API's description; bodies are read field by field"
-)]
+#[expect(dead_code, reason = "the shape in the API's description; bodies are read field by field")]
 struct GrantBody {
     /// Only these columns, besides time and entity.
     columns: Option<Vec<String>>,
@@ -173,10 +153,7 @@ struct GrantBody {
 
 /// A quota.
 #[derive(utoipa::ToSchema)]
-#[expect(
-    dead_code,
-    reason = "the shape in the API's description; bodies are read field by field"
-)]
+#[expect(dead_code, reason = "the shape in the API's description; bodies are read field by field")]
 struct QuotaBody {
     /// The channel: `group/name`.
     channel: String,
@@ -190,10 +167,7 @@ struct QuotaBody {
 
 /// A query.
 #[derive(utoipa::ToSchema)]
-#[expect(
-    dead_code,
-    reason = "the shape in the API's description; bodies are read field by field"
-)]
+#[expect(dead_code, reason = "the shape in the API's description; bodies are read field by field")]
 struct SqlBody {
     /// One SELECT.
     query: String,
@@ -206,10 +180,7 @@ struct SqlBody {
 
 /// Rows as JSON; the other formats have their own media types.
 #[derive(utoipa::ToSchema)]
-#[expect(
-    dead_code,
-    reason = "the shape in the API's description; answers are written as they are"
-)]
+#[expect(dead_code, reason = "the shape in the API's description; answers are written as they are")]
 struct Rows {
     /// The rows.
     #[schema(value_type = Vec<Object>)]
@@ -239,18 +210,11 @@ struct GrantPath {
 }
 
 fn guard(conditions: Conditions) -> Guard {
-    Guard {
-        revision: conditions.revision,
-        create_only: conditions.create_only,
-    }
+    Guard { revision: conditions.revision, create_only: conditions.create_only }
 }
 
 fn created(is_new: bool) -> StatusCode {
-    if is_new {
-        StatusCode::CREATED
-    } else {
-        StatusCode::OK
-    }
+    if is_new { StatusCode::CREATED } else { StatusCode::OK }
 }
 
 async fn list_channels(
@@ -308,9 +272,7 @@ async fn list_grants(
     let (limit, after) = (page.limit()?, page.after()?);
     let list = move || dashare.grants(&caller, path.pair(), after.as_deref(), limit + 1);
     let found = off_thread(list).await?;
-    Ok(Json(List::page(found, limit, |grant: &Grant| {
-        grant.user.clone()
-    })))
+    Ok(Json(List::page(found, limit, |grant: &Grant| grant.user.clone())))
 }
 
 async fn put_grant(
@@ -362,20 +324,14 @@ async fn data(
     }
     let query = DataQuery::read(&params)?;
     let answers = dashare.inner.answers.clone();
-    let _turn = answers
-        .acquire_owned()
-        .await
-        .map_err(|_closed| Error::internal("no turns"))?;
+    let _turn = answers.acquire_owned().await.map_err(|_closed| Error::internal("no turns"))?;
     let answer = off_thread(move || dashare.data(&caller, path.pair(), &query)).await?;
     Ok((headers_of(&answer), answer.body))
 }
 
 fn headers_of(answer: &Answer) -> HeaderMap {
     let mut headers = HeaderMap::new();
-    headers.insert(
-        header::CONTENT_TYPE,
-        HeaderValue::from_static(answer.format.content_type()),
-    );
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(answer.format.content_type()));
     let mut number = |name: &'static str, value: u64| {
         headers.insert(HeaderName::from_static(name), HeaderValue::from(value));
     };
@@ -458,16 +414,11 @@ async fn sql(
     let mut fields = Fields::of(body)?;
     let query = fields.must_text("query");
     let params = fields.take("params").unwrap_or(Value::Null);
-    let format = fields
-        .parsed("format", Format::from_name)
-        .unwrap_or(Format::Json);
+    let format = fields.parsed("format", Format::from_name).unwrap_or(Format::Json);
     fields.finish("bad_sql_request", "the request")?;
     let query = query.unwrap_or_default();
     let answers = dashare.inner.answers.clone();
-    let _turn = answers
-        .acquire_owned()
-        .await
-        .map_err(|_closed| Error::internal("no turns"))?;
+    let _turn = answers.acquire_owned().await.map_err(|_closed| Error::internal("no turns"))?;
     let body = off_thread(move || dashare.sql(&caller, &query, &params, format)).await?;
     Ok(([(header::CONTENT_TYPE, format.content_type())], body))
 }

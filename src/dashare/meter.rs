@@ -58,16 +58,13 @@ fn resets(period: Period, began: Time) -> Option<Time> {
     let date = began.to_chrono().date_naive();
     match period {
         Period::Day => date.succ_opt().map(midnight),
-        Period::Month => date
-            .checked_add_months(chrono::Months::new(1))
-            .map(midnight),
+        Period::Month => date.checked_add_months(chrono::Months::new(1)).map(midnight),
         Period::Total => None,
     }
 }
 
 fn midnight(date: NaiveDate) -> Time {
-    date.and_hms_opt(0, 0, 0)
-        .map_or(Time(0), |midnight| midnight.and_utc().into())
+    date.and_hms_opt(0, 0, 0).map_or(Time(0), |midnight| midnight.and_utc().into())
 }
 
 /// Counts what is used. See the file's first lines.
@@ -80,33 +77,22 @@ pub(super) struct Meter {
 
 impl Meter {
     pub(super) fn new(records: SharedRecords, clock: Arc<dyn Clock>) -> Self {
-        Self {
-            records,
-            clock,
-            locks: (0..LOCKS).map(|_| Mutex::new(())).collect(),
-        }
+        Self { records, clock, locks: (0..LOCKS).map(|_| Mutex::new(())).collect() }
     }
 
     fn lock(&self, user: &str, group: &str, name: &str) -> Option<MutexGuard<'_, ()>> {
         let mut hasher = DefaultHasher::new();
         (user, group, name).hash(&mut hasher);
         let at = usize::try_from(hasher.finish() % LOCKS as u64).unwrap_or(0);
-        self.locks
-            .get(at)
-            .map(|lock| lock.lock().unwrap_or_else(PoisonError::into_inner))
+        self.locks.get(at).map(|lock| lock.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// The quota of a user for a channel as it stands now.
     pub(super) fn quota(&self, user: &str, group: &str, name: &str) -> Result<Option<QuotaState>> {
         let row = self.records.get(&quota_key(user, group, name))?;
         let now = self.clock.now();
-        row.map(|row| {
-            Ok(state(
-                &format!("{group}/{name}"),
-                &rolled(decode(&row.value)?, now),
-            ))
-        })
-        .transpose()
+        row.map(|row| Ok(state(&format!("{group}/{name}"), &rolled(decode(&row.value)?, now))))
+            .transpose()
     }
 
     /// Counts `cost`, or refuses it as a whole. When this answers, the count is durable.
@@ -151,14 +137,10 @@ impl Meter {
             let found = self.records.get(&key)?;
             let old: Option<QuotaRow> = found.as_ref().map(|row| decode(&row.value)).transpose()?;
             let row = self.changed(user, spec, unit, old, now)?;
-            let expect = found
-                .as_ref()
-                .map_or(Expect::Absent, |row| Expect::Revision(row.revision));
+            let expect =
+                found.as_ref().map_or(Expect::Absent, |row| Expect::Revision(row.revision));
             let state = state(&channel, &row);
-            let set = also(
-                ChangeSet::new().put(key.clone(), expect, encode(&row)?),
-                &state,
-            )?;
+            let set = also(ChangeSet::new().put(key.clone(), expect, encode(&row)?), &state)?;
             match self.records.apply(set) {
                 Ok(_) => return Ok((state, found.is_none())),
                 Err(error) if is_race(error.kind()) => {}
@@ -189,34 +171,20 @@ impl Meter {
             return Ok(fresh);
         };
         if old.period == spec.period {
-            return Ok(QuotaRow {
-                unit,
-                limit: spec.limit,
-                ..old
-            });
+            return Ok(QuotaRow { unit, limit: spec.limit, ..old });
         }
         let from = old.since.max(fresh.began);
         let used = self.used_since(user, spec.group.as_str(), spec.name.as_str(), from)?;
-        Ok(QuotaRow {
-            since: old.since,
-            used,
-            ..fresh
-        })
+        Ok(QuotaRow { since: old.since, used, ..fresh })
     }
 
     /// What was used from a time's day on.
     fn used_since(&self, user: &str, group: &str, name: &str, from: Time) -> Result<Amounts> {
         let first = day_text(from);
-        let rows = self
-            .records
-            .scan(&Scan::prefix(format!("{}{group}/{name}/", usage_of(user))))?;
+        let rows =
+            self.records.scan(&Scan::prefix(format!("{}{group}/{name}/", usage_of(user))))?;
         rows.iter()
-            .filter(|row| {
-                row.key
-                    .rsplit('/')
-                    .next()
-                    .is_some_and(|day| day >= first.as_str())
-            })
+            .filter(|row| row.key.rsplit('/').next().is_some_and(|day| day >= first.as_str()))
             .try_fold(Amounts::default(), |sum, row| {
                 Ok(sum.plus(decode::<UsageRow>(&row.value)?.used))
             })
@@ -233,11 +201,7 @@ fn is_race(kind: Kind) -> bool {
 fn rolled(row: QuotaRow, now: Time) -> QuotaRow {
     let began = began(row.period, now);
     if began > row.began {
-        return QuotaRow {
-            began,
-            used: Amounts::default(),
-            ..row
-        };
+        return QuotaRow { began, used: Amounts::default(), ..row };
     }
     row
 }
@@ -269,15 +233,10 @@ fn charged(
     let before = state(channel, &row);
     let needed = cost.of(row.unit);
     if needed > before.remaining {
-        let wait = before
-            .resets_at
-            .map(|at| at.since(now).max(Duration::from_secs(1)));
+        let wait = before.resets_at.map(|at| at.since(now).max(Duration::from_secs(1)));
         return Err(error::exhausted(&before, needed, wait));
     }
-    let row = QuotaRow {
-        used: row.used.plus(cost),
-        ..row
-    };
+    let row = QuotaRow { used: row.used.plus(cost), ..row };
     let set = ChangeSet::new().put(found.key, Expect::Revision(found.revision), encode(&row)?);
     Ok((set, Some(state(channel, &row))))
 }
@@ -285,19 +244,10 @@ fn charged(
 /// The usage's part of a count.
 fn used(set: ChangeSet, key: String, found: Option<Row>, cost: Amounts) -> Result<ChangeSet> {
     let (expect, before) = match found {
-        Some(row) => (
-            Expect::Revision(row.revision),
-            decode::<UsageRow>(&row.value)?,
-        ),
+        Some(row) => (Expect::Revision(row.revision), decode::<UsageRow>(&row.value)?),
         None => (Expect::Absent, UsageRow::default()),
     };
-    Ok(set.put(
-        key,
-        expect,
-        encode(&UsageRow {
-            used: before.used.plus(cost),
-        })?,
-    ))
+    Ok(set.put(key, expect, encode(&UsageRow { used: before.used.plus(cost) })?))
 }
 
 #[cfg(test)]
@@ -323,27 +273,16 @@ mod tests {
     }
 
     fn cost(rows: u64) -> Amounts {
-        Amounts {
-            days: 1,
-            rows,
-            bytes: rows * 10,
-            requests: 1,
-        }
+        Amounts { days: 1, rows, bytes: rows * 10, requests: 1 }
     }
 
     fn meter(now: &str) -> (Meter, Arc<ManualClock>) {
         let clock = ManualClock::at(at(now));
-        (
-            Meter::new(Arc::new(MemoryRecords::new()), clock.clone()),
-            clock,
-        )
+        (Meter::new(Arc::new(MemoryRecords::new()), clock.clone()), clock)
     }
 
     fn set(meter: &Meter, limit: u64, unit: Unit, period: Period) -> QuotaState {
-        meter
-            .set("ada", &spec(limit, period), unit, |set, _| Ok(set))
-            .unwrap()
-            .0
+        meter.set("ada", &spec(limit, period), unit, |set, _| Ok(set)).unwrap().0
     }
 
     const SCADA: (&str, &str) = ("wind", "scada");
@@ -363,15 +302,9 @@ mod tests {
     fn a_period_begins_and_ends_in_utc() {
         let now = at("2014-03-30T23:59:59Z");
         assert_eq!(began(Period::Day, now), at("2014-03-30"));
-        assert_eq!(
-            resets(Period::Day, at("2014-03-30")),
-            Some(at("2014-03-31"))
-        );
+        assert_eq!(resets(Period::Day, at("2014-03-30")), Some(at("2014-03-31")));
         assert_eq!(began(Period::Month, now), at("2014-03-01"));
-        assert_eq!(
-            resets(Period::Month, at("2014-12-01")),
-            Some(at("2015-01-01"))
-        );
+        assert_eq!(resets(Period::Month, at("2014-12-01")), Some(at("2015-01-01")));
         assert_eq!(resets(Period::Total, Time(0)), None);
     }
 
@@ -379,44 +312,16 @@ mod tests {
     fn a_request_that_is_larger_than_what_is_left_is_refused_whole() {
         let (meter, clock) = meter("2014-03-30T10:00:00Z");
         set(&meter, 100, Unit::Rows, Period::Day);
-        assert_eq!(
-            meter
-                .charge("ada", SCADA, cost(60))
-                .unwrap()
-                .unwrap()
-                .remaining,
-            40
-        );
+        assert_eq!(meter.charge("ada", SCADA, cost(60)).unwrap().unwrap().remaining, 40);
         let error = meter.charge("ada", SCADA, cost(41)).unwrap_err();
         assert_eq!(error.code(), "quota_exhausted");
         assert_eq!(error.wait(), Some(Duration::from_hours(14)));
-        assert_eq!(
-            meter
-                .charge("ada", SCADA, cost(40))
-                .unwrap()
-                .unwrap()
-                .remaining,
-            0
-        );
+        assert_eq!(meter.charge("ada", SCADA, cost(40)).unwrap().unwrap().remaining, 0);
         clock.set(at("2014-03-31T00:00:00Z"));
-        assert_eq!(
-            meter
-                .charge("ada", SCADA, cost(100))
-                .unwrap()
-                .unwrap()
-                .remaining,
-            0
-        );
+        assert_eq!(meter.charge("ada", SCADA, cost(100)).unwrap().unwrap().remaining, 0);
         // The clock goes back: what was used stays used.
         clock.set(at("2014-03-30T10:00:00Z"));
-        assert_eq!(
-            meter
-                .quota("ada", "wind", "scada")
-                .unwrap()
-                .unwrap()
-                .remaining,
-            0
-        );
+        assert_eq!(meter.quota("ada", "wind", "scada").unwrap().unwrap().remaining, 0);
     }
 
     #[test]
@@ -426,14 +331,8 @@ mod tests {
         meter.charge("ada", SCADA, cost(60)).unwrap();
         let shape = |state: QuotaState| (state.used, state.remaining);
         assert_eq!(shape(set(&meter, 50, Unit::Rows, Period::Day)), (60, 0));
-        assert_eq!(
-            shape(set(&meter, 1_000, Unit::Bytes, Period::Day)),
-            (600, 400)
-        );
-        assert_eq!(
-            shape(set(&meter, 10, Unit::Requests, Period::Month)),
-            (1, 9)
-        );
+        assert_eq!(shape(set(&meter, 1_000, Unit::Bytes, Period::Day)), (600, 400));
+        assert_eq!(shape(set(&meter, 10, Unit::Requests, Period::Month)), (1, 9));
         assert_eq!(shape(set(&meter, 100, Unit::Rows, Period::Total)), (60, 40));
     }
 
@@ -444,14 +343,8 @@ mod tests {
         let error = meter.charge("ada", SCADA, cost(0)).unwrap_err();
         assert_eq!((error.code(), error.wait()), ("quota_exhausted", None));
         set(&meter, i64::MAX.unsigned_abs(), Unit::Rows, Period::Total);
-        let most = Amounts {
-            rows: i64::MAX.unsigned_abs(),
-            ..Amounts::default()
-        };
-        assert_eq!(
-            meter.charge("ada", SCADA, most).unwrap().unwrap().remaining,
-            0
-        );
+        let most = Amounts { rows: i64::MAX.unsigned_abs(), ..Amounts::default() };
+        assert_eq!(meter.charge("ada", SCADA, most).unwrap().unwrap().remaining, 0);
         assert!(meter.charge("ada", SCADA, cost(1)).is_err());
     }
 
@@ -460,9 +353,8 @@ mod tests {
         // Two meters over one store race like two daemons: no lock is shared between them.
         let records: SharedRecords = Arc::new(MemoryRecords::new());
         let clock = ManualClock::at(at("2014-03-30T10:00:00Z"));
-        let meters: Vec<_> = (0..2)
-            .map(|_| Arc::new(Meter::new(records.clone(), clock.clone())))
-            .collect();
+        let meters: Vec<_> =
+            (0..2).map(|_| Arc::new(Meter::new(records.clone(), clock.clone()))).collect();
         set(&meters[0], 500, Unit::Rows, Period::Day);
         let given: u64 = std::thread::scope(|scope| {
             let threads: Vec<_> = (0..64_u64)
@@ -478,17 +370,12 @@ mod tests {
                     })
                 })
                 .collect();
-            threads
-                .into_iter()
-                .map(|thread| thread.join().unwrap())
-                .sum()
+            threads.into_iter().map(|thread| thread.join().unwrap()).sum()
         });
         let state = meters[0].quota("ada", "wind", "scada").unwrap().unwrap();
         assert_eq!(state.used, given);
         assert!(given <= 500 && given > 493, "{given}");
-        let used = meters[0]
-            .used_since("ada", "wind", "scada", at("2014-03-30"))
-            .unwrap();
+        let used = meters[0].used_since("ada", "wind", "scada", at("2014-03-30")).unwrap();
         assert_eq!(used.rows, given);
     }
 

@@ -126,10 +126,7 @@ impl Dashare {
     }
 
     fn one_at_a_time(&self) -> MutexGuard<'_, ()> {
-        self.inner
-            .changes
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.inner.changes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Makes a change durable together with its event and its line of audit, then tells the bus.

@@ -90,11 +90,8 @@ impl Rate {
                 "d" => 86_400,
                 _ => return None,
             };
-            let count = count
-                .trim()
-                .parse::<u32>()
-                .ok()
-                .filter(|count| (1..=1_000_000).contains(count))?;
+            let count =
+                count.trim().parse::<u32>().ok().filter(|count| (1..=1_000_000).contains(count))?;
             Some(Self { count, seconds })
         });
         parsed.ok_or_else(|| error::bad_rate(text))
@@ -135,14 +132,7 @@ pub struct ChannelSpec {
 }
 
 /// What an answer has and a body may repeat.
-const ANSWERED: &[&str] = &[
-    "group",
-    "name",
-    "revision",
-    "created_at",
-    "updated_at",
-    "saved_by",
-];
+const ANSWERED: &[&str] = &["group", "name", "revision", "created_at", "updated_at", "saved_by"];
 
 impl ChannelSpec {
     /// Reads a body; names every fault in it.
@@ -159,10 +149,7 @@ impl ChannelSpec {
             burst: burst(&mut fields),
         };
         if spec.dataset.is_some() == spec.sql.is_some() {
-            fields.fault(
-                "dataset",
-                "give either `dataset` or `sql`, exactly one of them",
-            );
+            fields.fault("dataset", "give either `dataset` or `sql`, exactly one of them");
         }
         if spec.unit == Unit::Days && spec.time_column.is_none() {
             fields.fault("time_column", "is needed where the unit is days");
@@ -305,30 +292,20 @@ impl QuotaSpec {
     pub fn read(body: Value) -> Result<Self> {
         let mut fields =
             Fields::of(body)?.ignore(&["user", "used", "remaining", "resets_at", "revision"]);
-        let channel = fields
-            .must_text("channel")
-            .and_then(|text| match split_channel(&text) {
-                Ok(channel) => Some(channel),
-                Err(error) => {
-                    fields.fault("channel", error.detail().to_owned());
-                    None
-                }
-            });
+        let channel = fields.must_text("channel").and_then(|text| match split_channel(&text) {
+            Ok(channel) => Some(channel),
+            Err(error) => {
+                fields.fault("channel", error.detail().to_owned());
+                None
+            }
+        });
         let unit = fields.parsed("unit", Unit::parse);
-        let period = fields
-            .parsed("period", Period::parse)
-            .unwrap_or(Period::Day);
+        let period = fields.parsed("period", Period::parse).unwrap_or(Period::Day);
         let limit = limit(&mut fields);
         match (channel, limit) {
             (Some((group, name)), Some(limit)) => {
                 fields.finish("bad_quota", "the quota")?;
-                Ok(Self {
-                    group,
-                    name,
-                    unit,
-                    limit,
-                    period,
-                })
+                Ok(Self { group, name, unit, limit, period })
             }
             _ => Err(error::bad_quota(fields.into_faults())),
         }
@@ -344,10 +321,7 @@ fn limit(fields: &mut Fields) -> Option<u64> {
         Some(value) => match value.as_u64() {
             Some(limit) if limit <= LARGEST_LIMIT => Some(limit),
             _ => {
-                fields.fault(
-                    "limit",
-                    format!("is a whole number from 0 to {LARGEST_LIMIT}"),
-                );
+                fields.fault("limit", format!("is a whole number from 0 to {LARGEST_LIMIT}"));
                 None
             }
         },
@@ -356,9 +330,7 @@ fn limit(fields: &mut Fields) -> Option<u64> {
 
 /// Reads `group/name`.
 pub(super) fn split_channel(text: &str) -> Result<(Name, Name)> {
-    let (group, name) = text
-        .split_once('/')
-        .ok_or_else(|| error::bad_channel_name(text))?;
+    let (group, name) = text.split_once('/').ok_or_else(|| error::bad_channel_name(text))?;
     Ok((Name::new(group)?, Name::new(name)?))
 }
 
@@ -407,11 +379,7 @@ mod tests {
     use serde_json::json;
 
     fn pointers(error: &crate::kernel::Error) -> Vec<&str> {
-        error
-            .faults()
-            .iter()
-            .map(|fault| fault.pointer.as_str())
-            .collect()
+        error.faults().iter().map(|fault| fault.pointer.as_str()).collect()
     }
 
     #[test]
@@ -420,11 +388,7 @@ mod tests {
             assert_eq!(Rate::parse(text).unwrap().to_string(), text);
         }
         for wrong in ["", "10", "0/s", "-1/s", "10/week", "99999999999/s", "1.5/s"] {
-            assert_eq!(
-                Rate::parse(wrong).unwrap_err().code(),
-                "bad_rate",
-                "{wrong}"
-            );
+            assert_eq!(Rate::parse(wrong).unwrap_err().code(), "bad_rate", "{wrong}");
         }
     }
 
@@ -432,10 +396,7 @@ mod tests {
     fn a_channel_names_every_fault() {
         let body = json!({"dataset": "a", "sql": "select 1", "unit": "weeks", "rate": "x", "burst": 0, "colums": []});
         let error = ChannelSpec::read(body).unwrap_err();
-        assert_eq!(
-            pointers(&error),
-            ["/unit", "/rate", "/burst", "/dataset", "/colums"]
-        );
+        assert_eq!(pointers(&error), ["/unit", "/rate", "/burst", "/dataset", "/colums"]);
         let error = ChannelSpec::read(json!({"dataset": "a", "unit": "days"})).unwrap_err();
         assert_eq!(pointers(&error), ["/time_column"]);
     }
@@ -446,14 +407,8 @@ mod tests {
             |limit: Value| QuotaSpec::read(json!({"channel": "wind/scada", "limit": limit}));
         assert_eq!(quota(json!(0)).unwrap().limit, 0);
         assert_eq!(quota(json!(i64::MAX)).unwrap().limit, LARGEST_LIMIT);
-        for wrong in [
-            json!(-1),
-            json!(1.5),
-            json!(1e30),
-            json!(u64::MAX),
-            json!("10"),
-            json!(null),
-        ] {
+        for wrong in [json!(-1), json!(1.5), json!(1e30), json!(u64::MAX), json!("10"), json!(null)]
+        {
             assert_eq!(pointers(&quota(wrong).unwrap_err()), ["/limit"]);
         }
         let error = QuotaSpec::read(json!({"channel": "wind", "period": "week"})).unwrap_err();

@@ -5,9 +5,7 @@ use crate::kernel::name::nearest;
 use crate::kernel::table::Format;
 use crate::kernel::{Digest, Error, Fault, Result, Time};
 
-const KNOWN: &[&str] = &[
-    "entity", "start", "end", "columns", "limit", "format", "cursor",
-];
+const KNOWN: &[&str] = &["entity", "start", "end", "columns", "limit", "format", "cursor"];
 
 /// What is asked of a channel.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,11 +57,7 @@ impl DataQuery {
         {
             faults.push(Fault::new("start", "must be before `end`"));
         }
-        if faults.is_empty() {
-            Ok(query)
-        } else {
-            Err(error::bad_data_query(faults))
-        }
+        if faults.is_empty() { Ok(query) } else { Err(error::bad_data_query(faults)) }
     }
 
     fn set(&mut self, name: &str, value: &str) -> Result<(), Fault> {
@@ -76,23 +70,15 @@ impl DataQuery {
             "limit" => {
                 let limit = value.parse::<usize>().ok().filter(|limit| *limit > 0);
                 self.limit = Some(limit.ok_or_else(|| {
-                    Fault::new(
-                        name,
-                        format!("is a number from 1 on, not `{}`", short(value)),
-                    )
+                    Fault::new(name, format!("is a number from 1 on, not `{}`", short(value)))
                 })?);
             }
             "format" => self.format = Format::from_name(value).map_err(told)?,
             "cursor" => self.cursor = Some(value.to_owned()).filter(|cursor| !cursor.is_empty()),
             other => {
-                let hint = nearest(other, KNOWN.iter().copied()).map_or_else(
-                    || KNOWN.join(", "),
-                    |near| format!("did you mean `{near}`?"),
-                );
-                return Err(Fault::new(
-                    short(other),
-                    format!("is not known here: {hint}"),
-                ));
+                let hint = nearest(other, KNOWN.iter().copied())
+                    .map_or_else(|| KNOWN.join(", "), |near| format!("did you mean `{near}`?"));
+                return Err(Fault::new(short(other), format!("is not known here: {hint}")));
             }
         }
         Ok(())
@@ -143,11 +129,7 @@ fn time(text: &str) -> Result<Time> {
 }
 
 fn listed(value: &str) -> impl Iterator<Item = String> + '_ {
-    value
-        .split(',')
-        .map(str::trim)
-        .filter(|item| !item.is_empty())
-        .map(str::to_owned)
+    value.split(',').map(str::trim).filter(|item| !item.is_empty()).map(str::to_owned)
 }
 
 fn short(text: &str) -> String {
@@ -159,10 +141,8 @@ mod tests {
     use super::*;
 
     fn read(params: &[(&str, &str)]) -> Result<DataQuery> {
-        let params: Vec<_> = params
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-            .collect();
+        let params: Vec<_> =
+            params.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         DataQuery::read(&params)
     }
 
@@ -193,11 +173,7 @@ mod tests {
             ("strat", "2014-01-01"),
         ])
         .unwrap_err();
-        let at: Vec<_> = error
-            .faults()
-            .iter()
-            .map(|fault| fault.pointer.as_str())
-            .collect();
+        let at: Vec<_> = error.faults().iter().map(|fault| fault.pointer.as_str()).collect();
         assert_eq!(at, ["start", "limit", "format", "strat"]);
         assert!(error.faults()[3].detail.contains("`start`"));
         let error = read(&[("start", "2014-01-02"), ("end", "2014-01-02")]).unwrap_err();
@@ -208,27 +184,15 @@ mod tests {
     fn a_cursor_belongs_to_its_request() {
         let first = read(&[("entity", "R80711")]).unwrap();
         let cursor = first.cursor_at(7, "wind/scada", "ada", 100);
-        let next = DataQuery {
-            cursor: Some(cursor),
-            limit: Some(3),
-            ..first
-        };
+        let next = DataQuery { cursor: Some(cursor), limit: Some(3), ..first };
         assert_eq!(next.offset("wind/scada", "ada", 100).unwrap(), 7);
-        for (channel, user, rows) in [
-            ("wind/other", "ada", 100),
-            ("wind/scada", "bob", 100),
-            ("wind/scada", "ada", 101),
-        ] {
-            assert_eq!(
-                next.offset(channel, user, rows).unwrap_err().code(),
-                "bad_cursor"
-            );
+        for (channel, user, rows) in
+            [("wind/other", "ada", 100), ("wind/scada", "bob", 100), ("wind/scada", "ada", 101)]
+        {
+            assert_eq!(next.offset(channel, user, rows).unwrap_err().code(), "bad_cursor");
         }
         for made_up in ["", "7", "7-abc", "x-y", "99999999999999999999-0"] {
-            let made_up = DataQuery {
-                cursor: Some(made_up.to_owned()),
-                ..next.clone()
-            };
+            let made_up = DataQuery { cursor: Some(made_up.to_owned()), ..next.clone() };
             assert!(made_up.offset("wind/scada", "ada", 100).is_err());
         }
     }

@@ -44,12 +44,7 @@ impl Limiter {
         let each = Duration::from_secs(rate.seconds.into()).checked_div(rate.count)?;
         let quota = Quota::with_period(each)?.allow_burst(NonZeroU32::new(burst)?);
         let keyed = RateLimiter::keyed(quota).with_middleware::<StateInformationMiddleware>();
-        Some(Self {
-            rate,
-            burst,
-            asked: AtomicU32::new(0),
-            keyed,
-        })
+        Some(Self { rate, burst, asked: AtomicU32::new(0), keyed })
     }
 
     fn ask(&self, channel: &str, user: &str) -> Result<RateState> {
@@ -63,11 +58,7 @@ impl Limiter {
                 let each = snapshot.quota().replenish_interval();
                 let reset = each.saturating_mul(missing).as_millis().div_ceil(1_000);
                 let reset = u64::try_from(reset).unwrap_or(u64::MAX);
-                Ok(RateState {
-                    limit: self.burst,
-                    remaining,
-                    reset,
-                })
+                Ok(RateState { limit: self.burst, remaining, reset })
             }
             Err(until) => {
                 let wait = until.wait_time_from(DefaultClock::default().now());
@@ -112,10 +103,7 @@ impl Rates {
 
     /// Forgets a channel that is gone.
     pub(super) fn forget(&self, channel: &str) {
-        self.limiters
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(channel);
+        self.limiters.lock().unwrap_or_else(PoisonError::into_inner).remove(channel);
     }
 }
 
@@ -126,40 +114,19 @@ mod tests {
     #[test]
     fn each_user_has_a_burst_and_then_waits() {
         let rates = Rates::default();
-        let rate = Rate {
-            count: 1,
-            seconds: 3_600,
-        };
+        let rate = Rate { count: 1, seconds: 3_600 };
         for left in [2, 1, 0] {
-            let state = rates
-                .ask("wind/scada", "ada", rate, Some(3))
-                .unwrap()
-                .unwrap();
+            let state = rates.ask("wind/scada", "ada", rate, Some(3)).unwrap().unwrap();
             assert_eq!((state.limit, state.remaining), (3, left));
             assert!(state.reset > 0);
         }
         let error = rates.ask("wind/scada", "ada", rate, Some(3)).unwrap_err();
         assert_eq!(error.code(), "rate_limited");
         let wait = error.wait().unwrap();
-        assert!(
-            wait > Duration::from_mins(50) && wait <= Duration::from_hours(1),
-            "{wait:?}"
-        );
+        assert!(wait > Duration::from_mins(50) && wait <= Duration::from_hours(1), "{wait:?}");
         assert!(rates.ask("wind/scada", "bob", rate, Some(3)).is_ok());
         assert!(rates.ask("wind/other", "ada", rate, Some(3)).is_ok());
         // A new rate counts from then on.
-        assert!(
-            rates
-                .ask(
-                    "wind/scada",
-                    "ada",
-                    Rate {
-                        count: 2,
-                        seconds: 1
-                    },
-                    Some(3)
-                )
-                .is_ok()
-        );
+        assert!(rates.ask("wind/scada", "ada", Rate { count: 2, seconds: 1 }, Some(3)).is_ok());
     }
 }

@@ -45,19 +45,17 @@ impl Dashare {
         };
         let subject = format!("{user}/{}/{}", spec.group, spec.name);
         let at = self.clock().now();
-        self.inner
-            .meter
-            .set(user.as_str(), spec, unit, |set, state| {
-                let event = Event::new("quota.set", subject.clone(), at, json!(state));
-                let line = Audit {
-                    at,
-                    who: caller.name.clone(),
-                    action: event.event.clone(),
-                    subject: subject.clone(),
-                    outcome: "done".to_owned(),
-                };
-                feed::audit(feed::tell(set, &event)?, &line)
-            })
+        self.inner.meter.set(user.as_str(), spec, unit, |set, state| {
+            let event = Event::new("quota.set", subject.clone(), at, json!(state));
+            let line = Audit {
+                at,
+                who: caller.name.clone(),
+                action: event.event.clone(),
+                subject: subject.clone(),
+                outcome: "done".to_owned(),
+            };
+            feed::audit(feed::tell(set, &event)?, &line)
+        })
     }
 
     /// The quotas of a user; anyone may read their own.

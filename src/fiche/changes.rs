@@ -24,24 +24,13 @@ pub struct Change {
 
 /// Up to `limit` changes after number `after`, in order.
 pub(super) fn read(records: &dyn Records, after: u64, limit: usize) -> Result<Vec<Change>> {
-    feed::read(records, after, limit)?
-        .into_iter()
-        .map(|event| resolve(records, event))
-        .collect()
+    feed::read(records, after, limit)?.into_iter().map(|event| resolve(records, event)).collect()
 }
 
 fn resolve(records: &dyn Records, event: Event) -> Result<Change> {
     let damaged = || Error::internal(format!("event {} of the feed names no card", event.number));
     let key = CardKey::from_subject(&event.subject).ok_or_else(damaged)?;
-    let revision = event
-        .payload
-        .get("revision")
-        .and_then(serde_json::Value::as_u64);
+    let revision = event.payload.get("revision").and_then(serde_json::Value::as_u64);
     let card = store::revision(records, &key, revision.ok_or_else(damaged)?)?.card;
-    Ok(Change {
-        number: event.number,
-        event: event.event,
-        card,
-        at: event.at,
-    })
+    Ok(Change { number: event.number, event: event.event, card, at: event.at })
 }

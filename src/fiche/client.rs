@@ -38,10 +38,8 @@ impl FicheClient {
     /// Saves a card. Whether the content was as it is already cannot be told from afar: it counts as
     /// updated.
     pub async fn save(&self, draft: &CardDraft, conditions: Conditions) -> Result<Saved> {
-        let mut request = self
-            .client
-            .request(Method::PUT, &path(draft.key(), ""))
-            .json(&draft.document());
+        let mut request =
+            self.client.request(Method::PUT, &path(draft.key(), "")).json(&draft.document());
         if let Some(revision) = conditions.revision {
             request = request.header(IF_MATCH, format!("\"{revision}\""));
         }
@@ -49,11 +47,8 @@ impl FicheClient {
             request = request.header(IF_NONE_MATCH, "*");
         }
         let response = self.client.send(request).await?;
-        let outcome = if response.status().as_u16() == 201 {
-            Outcome::Created
-        } else {
-            Outcome::Updated
-        };
+        let outcome =
+            if response.status().as_u16() == 201 { Outcome::Created } else { Outcome::Updated };
         let card = response.json().await.map_err(bad_answer)?;
         Ok(Saved { card, outcome })
     }
@@ -76,13 +71,8 @@ impl FicheClient {
     /// Every card that a filter holds; the filter must name a kind.
     pub async fn list(&self, filter: &Filter) -> Result<Vec<Value>> {
         let kind = filter.kind.map_or("", |kind| kind.as_str());
-        let query = query_of(&pairs_of(&Filter {
-            kind: None,
-            ..filter.clone()
-        }));
-        self.client
-            .all(&format!("/api/v1/cards/{kind}{query}"))
-            .await
+        let query = query_of(&pairs_of(&Filter { kind: None, ..filter.clone() }));
+        self.client.all(&format!("/api/v1/cards/{kind}{query}")).await
     }
 
     /// What is found. Only the first page: `search.limit` sets how long it is.
@@ -91,9 +81,7 @@ impl FicheClient {
         pairs.push(("q", search.q.clone()));
         pairs.push(("sort", search.sort.as_str().to_owned()));
         pairs.push(("limit", search.limit.to_string()));
-        self.client
-            .get(&format!("/api/v1/cards{}", query_of(&pairs)))
-            .await
+        self.client.get(&format!("/api/v1/cards{}", query_of(&pairs))).await
     }
 
     /// Every revision, oldest first.
@@ -104,13 +92,8 @@ impl FicheClient {
     /// What changed between two revisions.
     pub async fn diff(&self, key: &CardKey, from: Option<u64>, to: Option<u64>) -> Result<Diff> {
         let text = |name, number: Option<u64>| number.map(|number| (name, number.to_string()));
-        let pairs: Vec<_> = [text("from", from), text("to", to)]
-            .into_iter()
-            .flatten()
-            .collect();
-        self.client
-            .get(&path(key, &format!("/diff{}", query_of(&pairs))))
-            .await
+        let pairs: Vec<_> = [text("from", from), text("to", to)].into_iter().flatten().collect();
+        self.client.get(&path(key, &format!("/diff{}", query_of(&pairs)))).await
     }
 
     /// What a card is made from, and what is made from it.
@@ -122,9 +105,7 @@ impl FicheClient {
     ) -> Result<Lineage> {
         let mut pairs = vec![("direction", direction.as_str().to_owned())];
         pairs.extend(depth.map(|depth| ("depth", depth.to_string())));
-        self.client
-            .get(&path(key, &format!("/lineage{}", query_of(&pairs))))
-            .await
+        self.client.get(&path(key, &format!("/lineage{}", query_of(&pairs)))).await
     }
 
     /// Moves a card to another stage.
@@ -154,17 +135,13 @@ impl FicheClient {
     pub async fn follow(&self, after: Option<u64>) -> Result<reqwest::Response> {
         let query = after.map_or_else(String::new, |number| format!("?after={number}"));
         let path = format!("/api/v1/changes/stream{query}");
-        self.client
-            .send(self.client.request(Method::GET, &path))
-            .await
+        self.client.send(self.client.request(Method::GET, &path)).await
     }
 
     /// Every card that a filter holds, as NDJSON that is still coming.
     pub async fn export(&self, filter: &Filter) -> Result<reqwest::Response> {
         let path = format!("/api/v1/cards:export{}", query_of(&pairs_of(filter)));
-        self.client
-            .send(self.client.request(Method::GET, &path))
-            .await
+        self.client.send(self.client.request(Method::GET, &path)).await
     }
 
     /// Takes in NDJSON, in pieces that end with a line. Line numbers are those of the whole.
@@ -178,9 +155,7 @@ impl FicheClient {
                 .header(CONTENT_TYPE, "application/x-ndjson")
                 .body(piece.to_vec());
             let mut done: Imported = self.client.json(request).await?;
-            done.rejected
-                .iter_mut()
-                .for_each(|rejected| rejected.line += line);
+            done.rejected.iter_mut().for_each(|rejected| rejected.line += line);
             line += lines_of(piece);
             sum.add(done);
         }
@@ -211,15 +186,9 @@ fn pairs_of(filter: &Filter) -> Vec<(&'static str, String)> {
 }
 
 fn query_of(pairs: &[(&str, String)]) -> String {
-    let texts: Vec<_> = pairs
-        .iter()
-        .map(|(name, value)| format!("{name}={}", segment(value)))
-        .collect();
-    if texts.is_empty() {
-        String::new()
-    } else {
-        format!("?{}", texts.join("&"))
-    }
+    let texts: Vec<_> =
+        pairs.iter().map(|(name, value)| format!("{name}={}", segment(value))).collect();
+    if texts.is_empty() { String::new() } else { format!("?{}", texts.join("&")) }
 }
 
 /// How many lines end in these bytes.
@@ -259,11 +228,7 @@ mod tests {
         let all = line.repeat(20);
         let pieces = pieces(&all);
         assert_eq!(pieces.len(), 3);
-        assert!(
-            pieces
-                .iter()
-                .all(|piece| piece.ends_with(b"\n") && piece.len() <= IMPORT_PIECE)
-        );
+        assert!(pieces.iter().all(|piece| piece.ends_with(b"\n") && piece.len() <= IMPORT_PIECE));
         assert_eq!(pieces.concat(), all);
         let one = vec![b'x'; IMPORT_PIECE * 2];
         assert_eq!(super::pieces(&one), [one.as_slice()]);

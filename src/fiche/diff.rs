@@ -92,14 +92,7 @@ mod tests {
         );
         let told: Vec<_> = changes
             .iter()
-            .map(|c| {
-                (
-                    c.path.as_str(),
-                    c.change.as_str(),
-                    c.from.clone(),
-                    c.to.clone(),
-                )
-            })
+            .map(|c| (c.path.as_str(), c.change.as_str(), c.from.clone(), c.to.clone()))
             .collect();
         assert_eq!(
             told,

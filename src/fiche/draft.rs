@@ -49,16 +49,9 @@ impl CardDraft {
         let mut fields = self.fields;
         fields.insert(field.to_owned(), value.into());
         let key = self.key;
-        let draft = Self::named(
-            Value::Object(fields),
-            key.kind,
-            key.name.as_str(),
-            key.version.as_str(),
-        )?;
-        Ok(Self {
-            stage: draft.stage.or(self.stage),
-            ..draft
-        })
+        let draft =
+            Self::named(Value::Object(fields), key.kind, key.name.as_str(), key.version.as_str())?;
+        Ok(Self { stage: draft.stage.or(self.stage), ..draft })
     }
 
     /// What names the card.
@@ -93,10 +86,7 @@ impl CardDraft {
 
     fn read(document: Value, path: Option<(CardKind, &str, &str)>) -> Result<Self> {
         let Value::Object(mut given) = document else {
-            return Err(error::bad_card(vec![Fault::new(
-                "",
-                "a card is a JSON object",
-            )]));
+            return Err(error::bad_card(vec![Fault::new("", "a card is a JSON object")]));
         };
         if is_deeper(&given, CARD_MAX_DEPTH) {
             return Err(error::too_deep(CARD_MAX_DEPTH));
@@ -148,17 +138,10 @@ fn read_key(
     };
     let name = read_name("name", name.as_ref(), faults);
     let version = read_name("version", version.as_ref(), faults);
-    if version
-        .as_ref()
-        .is_some_and(|version| version.as_str() == "latest")
-    {
+    if version.as_ref().is_some_and(|version| version.as_str() == "latest") {
         faults.extend_from_slice(error::latest_is_no_version("/version").faults());
     }
-    Some(CardKey {
-        kind: kind?,
-        name: name?,
-        version: version?,
-    })
+    Some(CardKey { kind: kind?, name: name?, version: version? })
 }
 
 fn read_kind(given: Option<&Value>, faults: &mut Vec<Fault>) -> Option<CardKind> {
@@ -179,12 +162,8 @@ fn read_name(what: &str, given: Option<&Value>, faults: &mut Vec<Fault>) -> Opti
     match given {
         Some(Value::String(text)) => match Name::new(text) {
             Ok(name) => return Some(name),
-            Err(refused) => faults.extend(
-                refused
-                    .faults()
-                    .iter()
-                    .map(|fault| Fault::new(&pointer, &fault.detail)),
-            ),
+            Err(refused) => faults
+                .extend(refused.faults().iter().map(|fault| Fault::new(&pointer, &fault.detail))),
         },
         Some(_) => faults.push(Fault::new(pointer, "must be text")),
         None => faults.push(Fault::new(pointer, "is missing")),
@@ -212,16 +191,10 @@ fn read_fields(
     faults: &mut Vec<Fault>,
 ) -> Map<String, Value> {
     let mut fields = Map::new();
-    fields.insert(
-        "summary".into(),
-        read_text("summary", given.remove("summary"), faults),
-    );
+    fields.insert("summary".into(), read_text("summary", given.remove("summary"), faults));
     let config = given.remove("config").filter(|config| !config.is_null());
     fields.insert("config".into(), config.unwrap_or_else(|| json!({})));
-    fields.insert(
-        "remark".into(),
-        read_text("remark", given.remove("remark"), faults),
-    );
+    fields.insert("remark".into(), read_text("remark", given.remove("remark"), faults));
     fields.insert("labels".into(), read_labels(given.remove("labels"), faults));
     for (field, value) in given {
         if field.is_empty() {
@@ -246,10 +219,8 @@ fn read_fields(
 fn is_text_field(kind: CardKind, field: &str) -> bool {
     matches!(
         (kind.as_str(), field),
-        (
-            "algorithm",
-            "homepage" | "author" | "authoremail" | "license"
-        ) | ("parameter" | "dataset", "datatype")
+        ("algorithm", "homepage" | "author" | "authoremail" | "license")
+            | ("parameter" | "dataset", "datatype")
             | ("application" | "dataset", "project")
     )
 }
@@ -329,12 +300,8 @@ pub(super) fn read_json(bytes: &[u8], most_bytes: usize, most_depth: usize) -> R
     }
     serde_json::from_slice(bytes).map_err(|source| {
         let at = format!("line {}, column {}", source.line(), source.column());
-        Error::new(
-            Kind::Malformed,
-            "bad_json",
-            format!("the body is not JSON: {source}"),
-        )
-        .with_faults([Fault::new(at, source.to_string())])
+        Error::new(Kind::Malformed, "bad_json", format!("the body is not JSON: {source}"))
+            .with_faults([Fault::new(at, source.to_string())])
     })
 }
 
@@ -363,11 +330,7 @@ mod tests {
     use super::*;
 
     fn places(refused: &Error) -> Vec<&str> {
-        refused
-            .faults()
-            .iter()
-            .map(|fault| fault.pointer.as_str())
-            .collect()
+        refused.faults().iter().map(|fault| fault.pointer.as_str()).collect()
     }
 
     #[test]
@@ -380,14 +343,7 @@ mod tests {
         assert_eq!(refused.code(), "bad_card");
         assert_eq!(
             places(&refused),
-            [
-                "/kind",
-                "/name",
-                "/version",
-                "/stage",
-                "/summary",
-                "/labels/site"
-            ]
+            ["/kind", "/name", "/version", "/stage", "/summary", "/labels/site"]
         );
         let refused = CardDraft::named(
             json!({"requires": ["ok@1", "disk:x"], "data": {"not": "text"}}),
@@ -434,20 +390,14 @@ mod tests {
             |config: Value| CardDraft::named(json!({"config": config}), CardKind::MODEL, "m", "1");
         assert!(card(nested(63)).is_ok());
         assert_eq!(card(nested(64)).unwrap_err().code(), "json_too_deep");
-        assert_eq!(
-            card(json!("x".repeat(CARD_MAX_BYTES))).unwrap_err().kind(),
-            Kind::TooLarge
-        );
+        assert_eq!(card(json!("x".repeat(CARD_MAX_BYTES))).unwrap_err().kind(), Kind::TooLarge);
         let labels: Map<String, Value> = (0..10_000).map(|n| (n.to_string(), json!(n))).collect();
         let refused =
             CardDraft::named(json!({"labels": labels}), CardKind::MODEL, "m", "1").unwrap_err();
         assert_eq!(places(&refused), ["/labels"]);
         let deep = format!("{{\"config\": {}{}}}", "[".repeat(1000), "]".repeat(1000));
         let refused = read_json(deep.as_bytes(), 1 << 20, 64).unwrap_err();
-        assert_eq!(
-            (refused.code(), refused.kind()),
-            ("json_too_deep", Kind::Invalid)
-        );
+        assert_eq!((refused.code(), refused.kind()), ("json_too_deep", Kind::Invalid));
         assert!(read_json(br#"{"a": "[[[[[["}"#, 100, 2).is_ok());
         assert_eq!(read_json(b"{", 100, 2).unwrap_err().kind(), Kind::Malformed);
     }

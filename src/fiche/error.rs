@@ -33,21 +33,14 @@ pub(super) fn unknown_stage(given: &str) -> String {
 
 pub(super) fn bad_stage(given: &str) -> Error {
     let detail = unknown_stage(given);
-    Error::invalid(
-        "unknown_stage",
-        detail.clone(),
-        vec![Fault::new("/stage", detail)],
-    )
+    Error::invalid("unknown_stage", detail.clone(), vec![Fault::new("/stage", detail)])
 }
 
 pub(super) fn card_not_found(key: &CardKey) -> Error {
     Error::new(
         Kind::NotFound,
         "card_not_found",
-        format!(
-            "there is no card `{key}`: `GET /api/v1/cards/{}` lists those there are",
-            key.kind
-        ),
+        format!("there is no card `{key}`: `GET /api/v1/cards/{}` lists those there are", key.kind),
     )
 }
 
@@ -107,22 +100,14 @@ pub(super) fn too_deep(limit: usize) -> Error {
 
 pub(super) fn latest_is_no_version(pointer: &str) -> Error {
     let detail = "`latest` stands for the highest version there is: name the version itself";
-    Error::invalid(
-        "latest_is_no_version",
-        detail,
-        vec![Fault::new(pointer, detail)],
-    )
+    Error::invalid("latest_is_no_version", detail, vec![Fault::new(pointer, detail)])
 }
 
 pub(super) fn stage_is_moved_apart(key: &CardKey, has: Stage, wanted: Stage) -> Error {
     let detail = format!(
         "saving never moves a card: `{key}` is in `{has}`; to move it to `{wanted}`, POST to its /stage (`dripctl fiche stage`)"
     );
-    Error::invalid(
-        "stage_not_moved_by_save",
-        detail.clone(),
-        vec![Fault::new("/stage", detail)],
-    )
+    Error::invalid("stage_not_moved_by_save", detail.clone(), vec![Fault::new("/stage", detail)])
 }
 
 pub(super) fn move_not_allowed(key: &CardKey, from: Stage, to: Stage) -> Error {
@@ -168,11 +153,7 @@ pub(super) fn too_busy(key: &str) -> Error {
 /// One parameter of a call that is wrong.
 pub(super) fn bad_parameter(code: &'static str, name: &str, why: impl Into<String>) -> Error {
     let why = why.into();
-    Error::invalid(
-        code,
-        format!("`{name}`: {why}"),
-        vec![Fault::new(name, why)],
-    )
+    Error::invalid(code, format!("`{name}`: {why}"), vec![Fault::new(name, why)])
 }
 
 pub(super) fn index_unavailable(why: &str) -> Error {

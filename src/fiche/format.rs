@@ -70,11 +70,7 @@ impl CardV1 {
     pub(super) fn key(&self) -> Result<CardKey> {
         let kind =
             CardKind::known(&self.kind).ok_or_else(|| damaged(&self.subject(), "its kind"))?;
-        Ok(CardKey {
-            kind,
-            name: Name::new(&self.name)?,
-            version: Name::new(&self.version)?,
-        })
+        Ok(CardKey { kind, name: Name::new(&self.name)?, version: Name::new(&self.version)? })
     }
 
     /// Whether the card is there: not deleted in this revision.
@@ -88,9 +84,7 @@ impl CardV1 {
 }
 
 fn damaged(subject: &str, what: &str) -> Error {
-    Error::internal(format!(
-        "the record of the card {subject} is damaged: {what}"
-    ))
+    Error::internal(format!("the record of the card {subject} is damaged: {what}"))
 }
 
 /// Which references one card makes to one name: the field and the version of each.
@@ -133,9 +127,7 @@ pub(super) fn reference_rows(
         let version = reference.version.map(|version| version.to_string());
         row.links.push((field.to_owned(), version));
     }
-    rows.into_iter()
-        .map(|(row, links)| Ok((row, encode(&links)?)))
-        .collect()
+    rows.into_iter().map(|(row, links)| Ok((row, encode(&links)?))).collect()
 }
 
 /// Reads a row of a card, newest or earlier.

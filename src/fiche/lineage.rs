@@ -53,11 +53,7 @@ impl std::str::FromStr for Direction {
             "up" => Ok(Self::Up),
             "down" => Ok(Self::Down),
             "both" => Ok(Self::Both),
-            _ => Err(error::bad_parameter(
-                "bad_direction",
-                "direction",
-                "up, down or both",
-            )),
+            _ => Err(error::bad_parameter("bad_direction", "direction", "up, down or both")),
         }
     }
 }
@@ -194,10 +190,7 @@ impl Walk<'_> {
         for to_kind in [at.kind.as_str(), "*"] {
             let prefix = format!("ref/{to_kind}/{}/", at.name);
             for row in self.records.scan(&Scan::prefix(prefix.as_str()))? {
-                let source = row
-                    .key
-                    .strip_prefix(&prefix)
-                    .and_then(CardKey::from_subject);
+                let source = row.key.strip_prefix(&prefix).and_then(CardKey::from_subject);
                 let Some(source) = source else { continue };
                 let links: RefsV1 = decode(&row.value)?;
                 let kind = CardKind::known(to_kind);
@@ -288,12 +281,7 @@ impl Walk<'_> {
             Way::Up => (here, there),
             Way::Down => (there, here),
         };
-        self.edges.insert(Edge {
-            from,
-            to,
-            field: field.to_owned(),
-            missing,
-        });
+        self.edges.insert(Edge { from, to, field: field.to_owned(), missing });
     }
 
     fn finish(mut self) -> Lineage {
@@ -319,11 +307,7 @@ impl Walk<'_> {
                 stage: card.stage,
             })
         });
-        Lineage {
-            nodes: nodes.collect(),
-            edges,
-            truncated: self.truncated,
-        }
+        Lineage { nodes: nodes.collect(), edges, truncated: self.truncated }
     }
 }
 

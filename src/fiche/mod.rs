@@ -132,14 +132,8 @@ enum Written<T> {
 impl<T: Serialize> Written<T> {
     fn into_answer(self) -> Result<Replayed> {
         Ok(match self {
-            Self::Now(answer) => Replayed {
-                answer: as_json(&answer)?,
-                is_retry: false,
-            },
-            Self::Before(answer) => Replayed {
-                answer,
-                is_retry: true,
-            },
+            Self::Now(answer) => Replayed { answer: as_json(&answer)?, is_retry: false },
+            Self::Before(answer) => Replayed { answer, is_retry: true },
         })
     }
 }
@@ -226,11 +220,7 @@ impl Fiche {
         };
         let from = from.unwrap_or_else(|| to.saturating_sub(1).max(1));
         let (old, new) = (self.revision(key, from)?, self.revision(key, to)?);
-        Ok(Diff {
-            from,
-            to,
-            changes: between(&old.card, &new.card),
-        })
+        Ok(Diff { from, to, changes: between(&old.card, &new.card) })
     }
 
     /// Deletes a card. Its history stays readable, and a later save goes on from its last revision.
@@ -240,9 +230,7 @@ impl Fiche {
 
     /// Moves a card to another stage.
     pub fn stage(&self, caller: &Caller, key: &CardKey, to: Stage, comment: &str) -> Result<Card> {
-        self.change(caller, |plan| {
-            plan.stage(key, to, comment, Conditions::default())
-        })
+        self.change(caller, |plan| plan.stage(key, to, comment, Conditions::default()))
     }
 
     /// The same for a call that may be a retry.
@@ -255,10 +243,7 @@ impl Fiche {
         conditions: Conditions,
         retry: Option<&Idempotency>,
     ) -> Result<Replayed> {
-        self.write(caller, retry, |plan| {
-            plan.stage(key, to, comment, conditions)
-        })?
-        .into_answer()
+        self.write(caller, retry, |plan| plan.stage(key, to, comment, conditions))?.into_answer()
     }
 
     /// Up to `limit + 1` cards beyond the key `after`, in order of kind, name and version.
@@ -358,10 +343,7 @@ impl Fiche {
                     return Ok(answer);
                 }
                 Err(raced) if matches!(raced.code(), "stale_revision" | "row_exists") => {
-                    contended = events
-                        .first()
-                        .map(|e| e.subject.clone())
-                        .unwrap_or_default();
+                    contended = events.first().map(|e| e.subject.clone()).unwrap_or_default();
                 }
                 Err(failed) => return Err(failed),
             }

@@ -29,13 +29,8 @@ impl CardKind {
     /// A table or a collection of files.
     pub const DATASET: Self = Self("dataset");
     /// Every kind there is.
-    pub const ALL: [Self; 5] = [
-        Self::ALGORITHM,
-        Self::MODEL,
-        Self::PARAMETER,
-        Self::APPLICATION,
-        Self::DATASET,
-    ];
+    pub const ALL: [Self; 5] =
+        [Self::ALGORITHM, Self::MODEL, Self::PARAMETER, Self::APPLICATION, Self::DATASET];
 
     /// The word for it.
     pub const fn as_str(self) -> &'static str {
@@ -175,11 +170,7 @@ pub struct CardKey {
 impl CardKey {
     /// Checks the parts of a key.
     pub fn new(kind: &str, name: &str, version: &str) -> Result<Self> {
-        Ok(Self {
-            kind: kind.parse()?,
-            name: Name::new(name)?,
-            version: Name::new(version)?,
-        })
+        Ok(Self { kind: kind.parse()?, name: Name::new(name)?, version: Name::new(version)? })
     }
 
     /// How other cards refer to it: `model:wind-power@1.2.0`.
@@ -224,10 +215,7 @@ pub struct Card {
 impl Card {
     /// A field that is text; empty when it is missing or something else.
     pub fn text(&self, field: &str) -> &str {
-        self.fields
-            .get(field)
-            .and_then(Value::as_str)
-            .unwrap_or_default()
+        self.fields.get(field).and_then(Value::as_str).unwrap_or_default()
     }
 
     /// Its labels.
@@ -292,11 +280,7 @@ impl<'de> Deserialize<'de> for Card {
         }
         let found = Document::deserialize(from)?;
         Ok(Self {
-            key: CardKey {
-                kind: found.kind,
-                name: found.name,
-                version: found.version,
-            },
+            key: CardKey { kind: found.kind, name: found.name, version: found.version },
             stage: found.stage,
             fields: found.fields,
             revision: found.revision,

@@ -79,17 +79,10 @@ impl<'a> Plan<'a> {
             // Equal text is equal content even where a number does not survive being read again.
             let same = head.row.fields_json == fields_json || !draft.differs(&old.card);
             if same && stage == has {
-                return Ok(Saved {
-                    card: old.card.clone(),
-                    outcome: Outcome::Unchanged,
-                });
+                return Ok(Saved { card: old.card.clone(), outcome: Outcome::Unchanged });
             }
         }
-        let outcome = if old.is_some() {
-            Outcome::Updated
-        } else {
-            Outcome::Created
-        };
+        let outcome = if old.is_some() { Outcome::Updated } else { Outcome::Created };
         let row = CardV1 {
             kind: draft.key.kind.as_str().to_owned(),
             name: draft.key.name.to_string(),
@@ -220,19 +213,13 @@ impl<'a> Plan<'a> {
         let expect = read_at.map_or(Expect::Absent, Expect::Revision);
         self.change(|set| set.put(card_row(key), expect, value));
         let row_revision = read_at.unwrap_or(0) + 1;
-        self.heads
-            .insert(key.clone(), Some(Head { row_revision, row }));
+        self.heads.insert(key.clone(), Some(Head { row_revision, row }));
         Ok(())
     }
 
     /// Adds the event and the line of audit.
     fn tell(&mut self, key: &CardKey, revision: u64, name: &str) -> Result<()> {
-        let event = Event::new(
-            name,
-            key.to_string(),
-            self.now,
-            json!({ "revision": revision }),
-        );
+        let event = Event::new(name, key.to_string(), self.now, json!({ "revision": revision }));
         let line = Audit {
             at: self.now,
             who: self.caller.name.clone(),

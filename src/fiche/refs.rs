@@ -71,9 +71,7 @@ impl Reference {
                 )
             })
         };
-        let version = version
-            .map(|version| named("version", version))
-            .transpose()?;
+        let version = version.map(|version| named("version", version)).transpose()?;
         Ok(Self {
             kind,
             name: named("name", name)?,
@@ -84,15 +82,11 @@ impl Reference {
     /// Whether this reference, found in a field that may mean `meant`, could mean this card. One
     /// without a version means whichever is the latest, which is not asked here.
     pub(super) fn may_mean(&self, meant: &[CardKind], key: &CardKey) -> bool {
-        let kind_fits = self
-            .kind
-            .map_or_else(|| meant.contains(&key.kind), |kind| kind == key.kind);
+        let kind_fits =
+            self.kind.map_or_else(|| meant.contains(&key.kind), |kind| kind == key.kind);
         kind_fits
             && self.name == key.name
-            && self
-                .version
-                .as_ref()
-                .is_none_or(|version| *version == key.version)
+            && self.version.as_ref().is_none_or(|version| *version == key.version)
     }
 }
 
@@ -139,11 +133,7 @@ pub(super) fn tidy(field: &str, value: &Value, faults: &mut Vec<Fault>) -> Optio
     };
     let is_list = value.is_array();
     let mut tidied = Vec::new();
-    for (at, text) in texts
-        .iter()
-        .enumerate()
-        .filter(|(_, text)| !text.trim().is_empty())
-    {
+    for (at, text) in texts.iter().enumerate().filter(|(_, text)| !text.trim().is_empty()) {
         match Reference::parse(text) {
             Ok(_) => tidied.push(Value::from(text.trim())),
             Err(why) if is_list => faults.push(Fault::new(format!("/{field}/{at}"), why)),
@@ -175,10 +165,7 @@ pub(super) fn of_fields(
             _ => Vec::new(),
         };
         let meant = kinds_meant(kind, field);
-        for reference in texts
-            .into_iter()
-            .filter_map(|text| Reference::parse(text).ok())
-        {
+        for reference in texts.into_iter().filter_map(|text| Reference::parse(text).ok()) {
             if meant.is_some() || reference.kind.is_some() {
                 found.push((field, reference, meant.unwrap_or_default()));
             }
@@ -216,10 +203,7 @@ mod tests {
             Some(json!(["a@1", "b", "c"]))
         );
         assert_eq!(tidy("requires", &json!(""), &mut faults), None);
-        assert_eq!(
-            tidy("algorithm", &json!("a@1"), &mut faults),
-            Some(json!("a@1"))
-        );
+        assert_eq!(tidy("algorithm", &json!("a@1"), &mut faults), Some(json!("a@1")));
         assert!(faults.is_empty());
         tidy("requires", &json!(["a/b", 7, "ok"]), &mut faults);
         let places: Vec<_> = faults.iter().map(|fault| fault.pointer.as_str()).collect();

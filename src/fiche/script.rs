@@ -25,27 +25,21 @@ const SETTLING: Duration = Duration::from_secs(1);
 pub fn module(fiche: Fiche) -> Module {
     let mut module = Module::new();
     let own = fiche.clone();
-    add("save", &mut module, move |card: Map| {
-        save(&own, card).map_err(raise)
-    });
+    add("save", &mut module, move |card: Map| save(&own, card).map_err(raise));
     let own = fiche.clone();
-    FuncRegistration::new("get")
-        .with_volatility(true)
-        .set_into_module(
-            &mut module,
-            move |kind: &str, name: &str, version: &str| -> Answer<Dynamic> {
-                get(&own, kind, name, version).map_err(raise)
-            },
-        );
+    FuncRegistration::new("get").with_volatility(true).set_into_module(
+        &mut module,
+        move |kind: &str, name: &str, version: &str| -> Answer<Dynamic> {
+            get(&own, kind, name, version).map_err(raise)
+        },
+    );
     let own = fiche.clone();
-    FuncRegistration::new("get")
-        .with_volatility(true)
-        .set_into_module(
-            &mut module,
-            move |kind: &str, name: &str| -> Answer<Dynamic> {
-                get(&own, kind, name, "latest").map_err(raise)
-            },
-        );
+    FuncRegistration::new("get").with_volatility(true).set_into_module(
+        &mut module,
+        move |kind: &str, name: &str| -> Answer<Dynamic> {
+            get(&own, kind, name, "latest").map_err(raise)
+        },
+    );
     let own = fiche.clone();
     FuncRegistration::new("search")
         .with_volatility(true)
@@ -53,14 +47,12 @@ pub fn module(fiche: Fiche) -> Module {
             search(&own, q).map_err(raise)
         });
     let own = fiche.clone();
-    FuncRegistration::new("lineage")
-        .with_volatility(true)
-        .set_into_module(
-            &mut module,
-            move |kind: &str, name: &str, version: &str| -> Answer<Dynamic> {
-                lineage(&own, kind, name, version).map_err(raise)
-            },
-        );
+    FuncRegistration::new("lineage").with_volatility(true).set_into_module(
+        &mut module,
+        move |kind: &str, name: &str, version: &str| -> Answer<Dynamic> {
+            lineage(&own, kind, name, version).map_err(raise)
+        },
+    );
     add_stage(&mut module, fiche);
     module
 }
@@ -70,34 +62,23 @@ fn add(
     module: &mut Module,
     f: impl Fn(Map) -> Answer<Dynamic> + Send + Sync + 'static,
 ) {
-    FuncRegistration::new(name)
-        .with_volatility(true)
-        .set_into_module(module, f);
+    FuncRegistration::new(name).with_volatility(true).set_into_module(module, f);
 }
 
 fn add_stage(module: &mut Module, fiche: Fiche) {
     let own = fiche.clone();
-    FuncRegistration::new("stage")
-        .with_volatility(true)
-        .set_into_module(
-            module,
-            move |kind: &str, name: &str, version: &str, to: &str| -> Answer<Dynamic> {
-                stage(&own, [kind, name, version], to, "").map_err(raise)
-            },
-        );
-    FuncRegistration::new("stage")
-        .with_volatility(true)
-        .set_into_module(
-            module,
-            move |kind: &str,
-                  name: &str,
-                  version: &str,
-                  to: &str,
-                  comment: &str|
-                  -> Answer<Dynamic> {
-                stage(&fiche, [kind, name, version], to, comment).map_err(raise)
-            },
-        );
+    FuncRegistration::new("stage").with_volatility(true).set_into_module(
+        module,
+        move |kind: &str, name: &str, version: &str, to: &str| -> Answer<Dynamic> {
+            stage(&own, [kind, name, version], to, "").map_err(raise)
+        },
+    );
+    FuncRegistration::new("stage").with_volatility(true).set_into_module(
+        module,
+        move |kind: &str, name: &str, version: &str, to: &str, comment: &str| -> Answer<Dynamic> {
+            stage(&fiche, [kind, name, version], to, comment).map_err(raise)
+        },
+    );
 }
 
 fn save(fiche: &Fiche, card: Map) -> Result<Dynamic> {
@@ -117,16 +98,9 @@ fn search(fiche: &Fiche, q: &str) -> Result<Array> {
     ScriptContext::caller_with(READ)?;
     // A script that saves a card and looks for it finds it, as far as the index keeps up.
     fiche.wait_indexed(fiche.last_number()?, SETTLING);
-    let found = fiche.search(&Search {
-        q: q.to_owned(),
-        limit: SEARCH_MAX,
-        ..Search::default()
-    })?;
-    Ok(found
-        .items
-        .iter()
-        .map(|hit| to_dynamic(&hit.card.document()))
-        .collect())
+    let found =
+        fiche.search(&Search { q: q.to_owned(), limit: SEARCH_MAX, ..Search::default() })?;
+    Ok(found.items.iter().map(|hit| to_dynamic(&hit.card.document())).collect())
 }
 
 fn stage(fiche: &Fiche, card: [&str; 3], to: &str, comment: &str) -> Result<Dynamic> {

@@ -59,9 +59,7 @@ pub(super) fn history(
     limit: usize,
 ) -> Result<Vec<Revision>> {
     let newest = newest(records, key)?;
-    let scan = Scan::prefix(format!("rev/{key}/"))
-        .after(revision_row(key, after))
-        .limit(limit + 1);
+    let scan = Scan::prefix(format!("rev/{key}/")).after(revision_row(key, after)).limit(limit + 1);
     let mut found = Vec::new();
     for row in records.scan(&scan)? {
         let row = read_card(&row.value)?;
@@ -93,10 +91,7 @@ impl Filter {
     /// Whether a card belongs to the list.
     pub fn holds(&self, card: &Card) -> bool {
         self.kind.is_none_or(|kind| card.key.kind == kind)
-            && self
-                .name
-                .as_deref()
-                .is_none_or(|name| card.key.name.as_str() == name)
+            && self.name.as_deref().is_none_or(|name| card.key.name.as_str() == name)
             && self.stage.is_none_or(|stage| card.stage == stage)
             && self.labels.iter().all(|label| card.has_label(label))
     }
@@ -193,9 +188,5 @@ pub(super) fn resolve(
             .ok_or_else(|| error::no_versions(kind, name.as_str()));
     }
     let version = Name::new(version)?;
-    Ok(CardKey {
-        kind,
-        name,
-        version,
-    })
+    Ok(CardKey { kind, name, version })
 }

@@ -91,13 +91,8 @@ impl Blobs {
         let store = LocalFileSystem::new_with_prefix(path)
             .map_err(|source| failed("open the folder of chunks", source))?
             .with_fsync(true);
-        let folder = path
-            .canonicalize()
-            .map_err(|source| Error::io("find the folder", source))?;
-        Ok(Self {
-            folder: Some(folder),
-            ..Self::over(Arc::new(store))
-        })
+        let folder = path.canonicalize().map_err(|source| Error::io("find the folder", source))?;
+        Ok(Self { folder: Some(folder), ..Self::over(Arc::new(store)) })
     }
 
     /// Blobs in memory: for tests.
@@ -107,11 +102,7 @@ impl Blobs {
 
     /// Blobs over any store that keeps what it acknowledged.
     pub fn over(store: Arc<dyn ObjectStore>) -> Self {
-        Self {
-            store,
-            folder: None,
-            held: Arc::default(),
-        }
+        Self { store, folder: None, held: Arc::default() }
     }
 
     /// Starts a blob. Its chunks are safe from the sweeper until the [`Written`] is dropped.
@@ -208,10 +199,7 @@ impl Blobs {
     /// Keeps one chunk: present and durable when this answers.
     async fn keep_chunk(&self, digest: Digest, bytes: Bytes) -> Result<()> {
         let path = chunk_path(digest);
-        let create = PutOptions {
-            mode: PutMode::Create,
-            ..PutOptions::default()
-        };
+        let create = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
         match self.store.put_opts(&path, bytes.into(), create).await {
             Ok(_) => Ok(()),
             Err(object_store::Error::AlreadyExists { .. }) => self.sync_found(digest),
@@ -245,11 +233,7 @@ impl Blobs {
         let mut swept = Swept::default();
         let mut listing = self.store.list(None);
         let mut found = Vec::new();
-        while let Some(meta) = listing
-            .try_next()
-            .await
-            .map_err(|e| failed("list chunks", e))?
-        {
+        while let Some(meta) = listing.try_next().await.map_err(|e| failed("list chunks", e))? {
             found.push(meta);
         }
         for meta in found {
@@ -308,10 +292,7 @@ impl Blobs {
         let read = |path: &Path| {
             std::fs::read_dir(path).map_err(|e| Error::io("list the folder of chunks", e))
         };
-        for shard in read(folder)?
-            .flatten()
-            .filter(|entry| entry.path().is_dir())
-        {
+        for shard in read(folder)?.flatten().filter(|entry| entry.path().is_dir()) {
             for file in read(&shard.path())?.flatten() {
                 let is_stage = file.file_name().to_string_lossy().contains('#');
                 let age = file.metadata().and_then(|m| m.modified()).map(|modified| {
@@ -342,10 +323,7 @@ impl Blobs {
                 let count = held.entry(digest).or_insert(0);
                 if *count != REMOVING {
                     *count += 1;
-                    return Hold {
-                        digest,
-                        held: self.held.clone(),
-                    };
+                    return Hold { digest, held: self.held.clone() };
                 }
             }
             tokio::task::yield_now().await;
@@ -436,20 +414,9 @@ impl BlobWriter {
         if !inline && !last.is_empty() {
             self.keep(last.clone()).await?;
         }
-        let body = if inline {
-            Body::Inline(last.to_vec())
-        } else {
-            Body::Chunks(self.chunks)
-        };
+        let body = if inline { Body::Inline(last.to_vec()) } else { Body::Chunks(self.chunks) };
         let digest = Digest(self.whole.finalize().into());
-        Ok(Written {
-            blob: BlobRef {
-                digest,
-                size: self.size,
-                body,
-            },
-            _holds: self.holds,
-        })
+        Ok(Written { blob: BlobRef { digest, size: self.size, body }, _holds: self.holds })
     }
 
     async fn keep(&mut self, chunk: Bytes) -> Result<()> {
@@ -521,40 +488,25 @@ mod tests {
     use super::*;
 
     fn pattern(bytes: usize) -> Bytes {
-        (0..bytes)
-            .map(|n| u8::try_from(n * 7 % 251).unwrap())
-            .collect()
+        (0..bytes).map(|n| u8::try_from(n * 7 % 251).unwrap()).collect()
     }
 
     async fn never_named(blobs: &Blobs, now: Time) -> Swept {
-        blobs
-            .sweep(|_| Ok(false), now, Duration::from_mins(1))
-            .await
-            .unwrap()
+        blobs.sweep(|_| Ok(false), now, Duration::from_mins(1)).await.unwrap()
     }
 
     #[tokio::test]
     async fn bytes_come_back_whole_and_in_ranges_at_every_size() {
         let folder = tempfile::tempdir().unwrap();
         for blobs in [Blobs::memory(), Blobs::folder(folder.path()).unwrap()] {
-            for size in [
-                0,
-                1,
-                INLINE_BYTES,
-                INLINE_BYTES + 1,
-                CHUNK_BYTES,
-                CHUNK_BYTES + 5,
-            ] {
+            for size in [0, 1, INLINE_BYTES, INLINE_BYTES + 1, CHUNK_BYTES, CHUNK_BYTES + 5] {
                 let bytes = pattern(size);
                 let written = blobs.put(bytes.clone()).await.unwrap();
                 let blob = &written.blob;
                 assert_eq!((blob.size, blob.digest), (size as u64, Digest::of(&bytes)));
                 assert_eq!(blobs.read_to_bytes(blob, 0..u64::MAX).await.unwrap(), bytes);
                 let (from, to) = (size / 3, size / 2);
-                let part = blobs
-                    .read_to_bytes(blob, from as u64..to as u64)
-                    .await
-                    .unwrap();
+                let part = blobs.read_to_bytes(blob, from as u64..to as u64).await.unwrap();
                 assert_eq!(part, bytes.slice(from..to));
                 blobs.verify(blob).await.unwrap();
             }
@@ -573,10 +525,7 @@ mod tests {
         let mut bytes = std::fs::read(&path).unwrap();
         bytes[500] ^= 1;
         std::fs::write(&path, bytes).unwrap();
-        assert_eq!(
-            blobs.verify(&first.blob).await.unwrap_err().code(),
-            "damaged_blob"
-        );
+        assert_eq!(blobs.verify(&first.blob).await.unwrap_err().code(), "damaged_blob");
     }
 
     #[tokio::test]
@@ -591,10 +540,7 @@ mod tests {
         drop(blobs.put(pattern(300_000)).await.unwrap());
         assert_eq!(never_named(&blobs, now).await.removed, 0, "all are young");
         let keep = named.chunks()[0];
-        let swept = blobs
-            .sweep(|d| Ok(d == keep), later, Duration::from_mins(1))
-            .await
-            .unwrap();
+        let swept = blobs.sweep(|d| Ok(d == keep), later, Duration::from_mins(1)).await.unwrap();
         assert_eq!((swept.removed, swept.bytes, swept.waiting), (1, 300_000, 1));
         blobs.verify(&held.blob).await.unwrap();
         blobs.verify(&named).await.unwrap();

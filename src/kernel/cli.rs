@@ -21,10 +21,7 @@ impl Output {
     /// JSON when asked for; colours when a person looks and `NO_COLOR` is not set.
     pub fn new(json: bool) -> Self {
         let colour = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-        Self {
-            json,
-            colour: colour && !json,
-        }
+        Self { json, colour: colour && !json }
     }
 
     /// Whether a machine reads.
@@ -63,22 +60,15 @@ impl Output {
         let mut table = plain_table();
         table.set_header(fields.iter().map(|field| self.bold(&field.to_uppercase())));
         for row in &rows {
-            table.add_row(
-                fields
-                    .iter()
-                    .map(|field| look(row, field).map(cell).unwrap_or_default()),
-            );
+            table
+                .add_row(fields.iter().map(|field| look(row, field).map(cell).unwrap_or_default()));
         }
         self.line(&table.to_string())
     }
 
     /// A sentence for people; machines get `value`.
     pub fn done(self, sentence: &str, value: &impl Serialize) -> Result<()> {
-        if self.json {
-            self.line(&pretty(&to_value(value)?))
-        } else {
-            self.line(sentence)
-        }
+        if self.json { self.line(&pretty(&to_value(value)?)) } else { self.line(sentence) }
     }
 
     /// One line as it is. A reader that went away (`| head`) is no failure.
@@ -98,11 +88,7 @@ impl Output {
 
     /// In an ANSI style such as `31` for red, where there are colours.
     pub fn paint(self, style: &str, text: &str) -> String {
-        if self.colour {
-            format!("\u{1b}[{style}m{text}\u{1b}[0m")
-        } else {
-            text.to_owned()
-        }
+        if self.colour { format!("\u{1b}[{style}m{text}\u{1b}[0m") } else { text.to_owned() }
     }
 
     /// A bar for a transfer of `bytes`; hidden from machines and pipes.
@@ -125,10 +111,7 @@ impl Output {
 }
 
 /// Prints a failure to stderr, as JSON when asked for, and answers the exit code.
-#[expect(
-    clippy::print_stderr,
-    reason = "the one place where a command reports its failure"
-)]
+#[expect(clippy::print_stderr, reason = "the one place where a command reports its failure")]
 pub fn report(error: &Error, json: bool) -> u8 {
     if json {
         let problem = serde_json::json!({
@@ -138,11 +121,7 @@ pub fn report(error: &Error, json: bool) -> u8 {
         eprintln!("{problem}");
     } else {
         let red = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-        let (on, off) = if red {
-            ("\u{1b}[31m", "\u{1b}[0m")
-        } else {
-            ("", "")
-        };
+        let (on, off) = if red { ("\u{1b}[31m", "\u{1b}[0m") } else { ("", "") };
         eprintln!("{on}dripctl:{off} {error}");
     }
     error.kind().exit_code()
@@ -159,16 +138,9 @@ pub fn read_input(path: &str) -> Result<Vec<u8>> {
         return Ok(bytes);
     }
     std::fs::read(path).map_err(|error| {
-        let kind = if error.kind() == std::io::ErrorKind::NotFound {
-            Kind::NotFound
-        } else {
-            Kind::Io
-        };
-        Error::new(
-            kind,
-            "file_unreadable",
-            format!("cannot read `{path}`: {error}"),
-        )
+        let kind =
+            if error.kind() == std::io::ErrorKind::NotFound { Kind::NotFound } else { Kind::Io };
+        Error::new(kind, "file_unreadable", format!("cannot read `{path}`: {error}"))
     })
 }
 
@@ -178,11 +150,7 @@ pub fn pairs(given: &[String]) -> Result<serde_json::Map<String, Value>> {
         .iter()
         .map(|pair| {
             let (key, value) = pair.split_once('=').ok_or_else(|| {
-                Error::new(
-                    Kind::Usage,
-                    "bad_pair",
-                    format!("`{pair}` is no pair: write key=value"),
-                )
+                Error::new(Kind::Usage, "bad_pair", format!("`{pair}` is no pair: write key=value"))
             })?;
             let value = serde_json::from_str(value).unwrap_or_else(|_text| Value::from(value));
             Ok((key.to_owned(), value))
@@ -192,9 +160,7 @@ pub fn pairs(given: &[String]) -> Result<serde_json::Map<String, Value>> {
 
 fn plain_table() -> Table {
     let mut table = Table::new();
-    table
-        .load_preset(presets::NOTHING)
-        .set_content_arrangement(ContentArrangement::Dynamic);
+    table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
     table
 }
 
@@ -207,9 +173,7 @@ fn pretty(value: &Value) -> String {
 }
 
 fn look<'a>(row: &'a Value, field: &str) -> Option<&'a Value> {
-    field
-        .split('.')
-        .try_fold(row, |value, part| value.get(part))
+    field.split('.').try_fold(row, |value, part| value.get(part))
 }
 
 /// A value as people read it. Control characters are shown, not obeyed.
@@ -221,11 +185,7 @@ fn cell(value: &Value) -> String {
         other => other.to_string(),
     };
     let shown = |c: char| {
-        if c.is_control() && c != '\n' {
-            '\u{FFFD}'
-        } else {
-            c
-        }
+        if c.is_control() && c != '\n' { '\u{FFFD}' } else { c }
     };
     text.chars().map(shown).collect()
 }
@@ -245,10 +205,7 @@ mod tests {
     #[test]
     fn pairs_take_json_and_text() {
         let map = pairs(&["n=2".into(), "s=abc".into(), "o={\"x\":1}".into()]).unwrap();
-        assert_eq!(
-            Value::Object(map),
-            json!({"n": 2, "s": "abc", "o": {"x": 1}})
-        );
+        assert_eq!(Value::Object(map), json!({"n": 2, "s": "abc", "o": {"x": 1}}));
         assert_eq!(pairs(&["n".into()]).unwrap_err().kind(), Kind::Usage);
     }
 }

@@ -38,19 +38,12 @@ impl Client {
             .connect_timeout(std::time::Duration::from_secs(5))
             .build()
             .map_err(|source| Error::internal(format!("build the HTTP client: {source}")))?;
-        Ok(Self {
-            url: url.trim_end_matches('/').to_owned(),
-            token,
-            http,
-        })
+        Ok(Self { url: url.trim_end_matches('/').to_owned(), token, http })
     }
 
     /// The same daemon, as someone else.
     pub fn with_token(&self, token: impl Into<String>) -> Self {
-        Self {
-            token: Some(token.into()),
-            ..self.clone()
-        }
+        Self { token: Some(token.into()), ..self.clone() }
     }
 
     /// The daemon's address.
@@ -69,10 +62,7 @@ impl Client {
 
     /// Sends a request; an answer that is no success becomes the error that it tells of.
     pub async fn send(&self, request: RequestBuilder) -> Result<Response> {
-        let response = request
-            .send()
-            .await
-            .map_err(|source| self.unreachable(source))?;
+        let response = request.send().await.map_err(|source| self.unreachable(source))?;
         if response.status().is_success() || response.status().as_u16() == 304 {
             return Ok(response);
         }
@@ -94,21 +84,14 @@ impl Client {
     pub async fn json<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T> {
         let bytes = self.bytes(request).await?;
         serde_json::from_slice(&bytes).map_err(|source| {
-            Error::new(
-                Kind::Internal,
-                "bad_answer",
-                format!("the daemon's answer: {source}"),
-            )
+            Error::new(Kind::Internal, "bad_answer", format!("the daemon's answer: {source}"))
         })
     }
 
     /// Sends a request and reads the whole answer.
     pub async fn bytes(&self, request: RequestBuilder) -> Result<Bytes> {
         let response = self.send(request).await?;
-        response
-            .bytes()
-            .await
-            .map_err(|source| self.unreachable(source))
+        response.bytes().await.map_err(|source| self.unreachable(source))
     }
 
     /// `GET`, as JSON.
@@ -133,18 +116,13 @@ impl Client {
         media_type: &str,
         bytes: impl Into<reqwest::Body>,
     ) -> Result<T> {
-        let request = self
-            .request(Method::PUT, path)
-            .header(CONTENT_TYPE, media_type)
-            .body(bytes);
+        let request = self.request(Method::PUT, path).header(CONTENT_TYPE, media_type).body(bytes);
         self.json(request).await
     }
 
     /// `DELETE`.
     pub async fn delete(&self, path: &str) -> Result<()> {
-        self.send(self.request(Method::DELETE, path))
-            .await
-            .map(drop)
+        self.send(self.request(Method::DELETE, path)).await.map(drop)
     }
 
     /// Every item of a paged list; `path` may have a query of its own.
@@ -177,18 +155,10 @@ impl Client {
             );
         }
         if source.is_builder() {
-            return Error::new(
-                Kind::Usage,
-                "bad_url",
-                format!("`{}` is no address", self.url),
-            );
+            return Error::new(Kind::Usage, "bad_url", format!("`{}` is no address", self.url));
         }
-        Error::new(
-            Kind::Unavailable,
-            "connection_lost",
-            format!("{}: {source}", self.url),
-        )
-        .caused_by(source)
+        Error::new(Kind::Unavailable, "connection_lost", format!("{}: {source}", self.url))
+            .caused_by(source)
     }
 }
 
@@ -202,12 +172,7 @@ struct Page {
 /// An error as it came over the wire.
 fn refused(status: u16, body: &[u8]) -> Error {
     let problem: Value = serde_json::from_slice(body).unwrap_or_default();
-    let text = |field: &str| {
-        problem
-            .get(field)
-            .and_then(Value::as_str)
-            .map(str::to_owned)
-    };
+    let text = |field: &str| problem.get(field).and_then(Value::as_str).map(str::to_owned);
     let detail = text("detail").unwrap_or_else(|| format!("the daemon answered {status}"));
     let faults: Vec<Fault> = problem
         .get("errors")
@@ -247,19 +212,15 @@ pub fn key_path(key: &str) -> String {
 }
 
 fn encode(text: &str, keep_slash: bool) -> String {
-    text.bytes()
-        .fold(String::with_capacity(text.len()), |mut out, byte| {
-            if byte.is_ascii_alphanumeric()
-                || b"-._~".contains(&byte)
-                || (keep_slash && byte == b'/')
-            {
-                out.push(char::from(byte));
-            } else {
-                out.push('%');
-                out.push_str(&super::name::hex(&[byte]).to_uppercase());
-            }
-            out
-        })
+    text.bytes().fold(String::with_capacity(text.len()), |mut out, byte| {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) || (keep_slash && byte == b'/') {
+            out.push(char::from(byte));
+        } else {
+            out.push('%');
+            out.push_str(&super::name::hex(&[byte]).to_uppercase());
+        }
+        out
+    })
 }
 
 #[cfg(test)]
@@ -276,10 +237,7 @@ mod tests {
     fn a_problem_comes_back_as_the_error_it_was() {
         let body = br#"{"status":404,"code":"card_not_found","detail":"no such card","errors":[{"pointer":"/x","detail":"y"}]}"#;
         let error = refused(404, body);
-        assert_eq!(
-            (error.kind(), error.code()),
-            (Kind::NotFound, "card_not_found")
-        );
+        assert_eq!((error.kind(), error.code()), (Kind::NotFound, "card_not_found"));
         assert_eq!(error.faults().len(), 1);
         assert_eq!(refused(500, b"<html>").code(), "refused");
     }

@@ -23,11 +23,7 @@ impl Time {
         if let Ok(time) = DateTime::parse_from_rfc3339(text) {
             return Ok(time.with_timezone(&Utc).into());
         }
-        for shape in [
-            "%Y-%m-%dT%H:%M:%S%.f",
-            "%Y-%m-%d %H:%M:%S%.f",
-            "%Y-%m-%dT%H:%M",
-        ] {
+        for shape in ["%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M"] {
             if let Ok(time) = chrono::NaiveDateTime::parse_from_str(text, shape) {
                 return Ok(time.and_utc().into());
             }
@@ -55,10 +51,7 @@ impl Time {
 
     /// This time moved by `by`.
     pub fn after(self, by: Duration) -> Self {
-        Self(
-            self.0
-                .saturating_add(i64::try_from(by.as_micros()).unwrap_or(i64::MAX)),
-        )
+        Self(self.0.saturating_add(i64::try_from(by.as_micros()).unwrap_or(i64::MAX)))
     }
 
     /// How long after `earlier` this is; nothing when it is not.
@@ -75,11 +68,7 @@ impl From<DateTime<Utc>> for Time {
 
 impl fmt::Display for Time {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(
-            &self
-                .to_chrono()
-                .to_rfc3339_opts(SecondsFormat::Micros, true),
-        )
+        f.write_str(&self.to_chrono().to_rfc3339_opts(SecondsFormat::Micros, true))
     }
 }
 
@@ -107,10 +96,7 @@ pub trait Clock: Send + Sync + 'static {
 pub struct SystemClock;
 
 impl Clock for SystemClock {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the one place that asks the machine"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "the one place that asks the machine")]
     fn now(&self) -> Time {
         Utc::now().into()
     }
@@ -133,10 +119,7 @@ impl ManualClock {
 
     /// Moves the hands forward.
     pub fn advance(&self, by: Duration) {
-        self.0.fetch_add(
-            i64::try_from(by.as_micros()).unwrap_or(i64::MAX),
-            Ordering::SeqCst,
-        );
+        self.0.fetch_add(i64::try_from(by.as_micros()).unwrap_or(i64::MAX), Ordering::SeqCst);
     }
 }
 
@@ -149,9 +132,7 @@ impl Clock for ManualClock {
 /// Reads a duration as people write it: `15s`, `10m`, `12h`, `90d`, `250ms`.
 pub fn parse_duration(text: &str) -> Result<Duration> {
     let text = text.trim();
-    let digits = text
-        .find(|c: char| !c.is_ascii_digit())
-        .unwrap_or(text.len());
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
     let scale_ms = match unit {
         "ms" => Some(1),
@@ -162,11 +143,7 @@ pub fn parse_duration(text: &str) -> Result<Duration> {
         "w" => Some(7 * 86_400_000_u64),
         _ => None,
     };
-    let millis = number
-        .parse::<u64>()
-        .ok()
-        .zip(scale_ms)
-        .and_then(|(n, s)| n.checked_mul(s));
+    let millis = number.parse::<u64>().ok().zip(scale_ms).and_then(|(n, s)| n.checked_mul(s));
     millis.map(Duration::from_millis).ok_or_else(|| {
         Error::new(
             Kind::Malformed,
@@ -181,12 +158,7 @@ pub fn parse_duration(text: &str) -> Result<Duration> {
 /// Writes a duration the way [`parse_duration`] reads it.
 pub fn show_duration(duration: Duration) -> String {
     let ms = duration.as_millis();
-    for (scale, unit) in [
-        (86_400_000, "d"),
-        (3_600_000, "h"),
-        (60_000, "m"),
-        (1_000, "s"),
-    ] {
+    for (scale, unit) in [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1_000, "s")] {
         if ms >= scale && ms.is_multiple_of(scale) {
             return format!("{}{unit}", ms / scale);
         }
@@ -209,10 +181,7 @@ mod tests {
         ] {
             assert_eq!(Time::parse(text).unwrap().to_string(), same, "{text}");
         }
-        assert_eq!(
-            Time::parse("2014-03-30").unwrap().to_string(),
-            "2014-03-30T00:00:00.000000Z"
-        );
+        assert_eq!(Time::parse("2014-03-30").unwrap().to_string(), "2014-03-30T00:00:00.000000Z");
         assert!(Time::parse("yesterday").is_err());
     }
 

@@ -16,27 +16,19 @@ pub fn make_folder(path: &Path) -> Result<()> {
     if path.is_dir() {
         return Ok(());
     }
-    if let Some(parent) = path
-        .parent()
-        .filter(|parent| !parent.as_os_str().is_empty())
-    {
+    if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
         make_folder(parent)?;
     }
     match std::fs::create_dir(path) {
         Ok(()) => sync_parent(path),
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
-        Err(error) => Err(Error::io(
-            format!("make the folder {}", path.display()),
-            error,
-        )),
+        Err(error) => Err(Error::io(format!("make the folder {}", path.display()), error)),
     }
 }
 
 /// Makes a new name in a folder survive a power cut: syncs the folder that holds `path`.
 pub fn sync_parent(path: &Path) -> Result<()> {
-    let parent = path
-        .parent()
-        .filter(|parent| !parent.as_os_str().is_empty());
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     sync_folder(parent.unwrap_or(Path::new(".")))
 }
 
@@ -93,10 +85,7 @@ impl DataFolder {
         }
         // Only the holder writes: the format may have changed while we waited for nothing.
         refuse_newer(path)?;
-        let folder = Self {
-            path: path.to_owned(),
-            lock,
-        };
+        let folder = Self { path: path.to_owned(), lock };
         folder.announce("")?;
         write_format(path)?;
         Ok(folder)
@@ -139,22 +128,13 @@ pub fn holder(path: &Path) -> Option<(u32, String)> {
 fn read_all(file: &mut File) -> String {
     let mut text = String::new();
     // Who holds it is a courtesy: unreadable is as good as unknown.
-    let _unreadable = file
-        .rewind()
-        .and_then(|()| file.take(4096).read_to_string(&mut text));
+    let _unreadable = file.rewind().and_then(|()| file.take(4096).read_to_string(&mut text));
     text
 }
 
 fn held(path: &Path, who: &str) -> Error {
-    let (pid, address) = who
-        .trim_end()
-        .split_once(' ')
-        .unwrap_or((who.trim_end(), ""));
-    let serving = if address.is_empty() {
-        String::new()
-    } else {
-        format!(", serving {address}")
-    };
+    let (pid, address) = who.trim_end().split_once(' ').unwrap_or((who.trim_end(), ""));
+    let serving = if address.is_empty() { String::new() } else { format!(", serving {address}") };
     Error::new(
         Kind::Held,
         "folder_held",
@@ -173,10 +153,7 @@ fn refuse_newer(path: &Path) -> Result<()> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(Error::io(format!("read {}", file.display()), error)),
     };
-    let found = text
-        .trim()
-        .strip_prefix("drip ")
-        .and_then(|number| number.parse::<u32>().ok());
+    let found = text.trim().strip_prefix("drip ").and_then(|number| number.parse::<u32>().ok());
     match found {
         Some(number) if number <= FORMAT => Ok(()),
         Some(number) => Err(Error::new(

@@ -257,10 +257,7 @@ impl Error {
 impl Fault {
     /// A fault at `pointer`.
     pub fn new(pointer: impl Into<String>, detail: impl Into<String>) -> Self {
-        Self {
-            pointer: pointer.into(),
-            detail: detail.into(),
-        }
+        Self { pointer: pointer.into(), detail: detail.into() }
     }
 }
 
@@ -296,19 +293,14 @@ mod tests {
 
     #[test]
     fn a_status_and_its_kind_agree() {
-        for status in [
-            400, 401, 403, 404, 405, 409, 412, 413, 415, 416, 422, 429, 503, 504, 507,
-        ] {
+        for status in [400, 401, 403, 404, 405, 409, 412, 413, 415, 416, 422, 429, 503, 504, 507] {
             assert_eq!(Kind::from_status(status).status(), status);
         }
     }
 
     #[test]
     fn a_full_disk_is_told_apart_from_other_io() {
-        let full = Error::io(
-            "write",
-            std::io::Error::from(std::io::ErrorKind::StorageFull),
-        );
+        let full = Error::io("write", std::io::Error::from(std::io::ErrorKind::StorageFull));
         assert_eq!((full.kind(), full.kind().status()), (Kind::Full, 507));
         let other = Error::io("write", std::io::Error::from(std::io::ErrorKind::NotFound));
         assert_eq!(other.kind(), Kind::Io);

@@ -54,13 +54,7 @@ impl Versioned for EventV1 {
 impl Event {
     /// An event that has no number yet.
     pub fn new(event: &str, subject: impl Into<String>, at: Time, payload: Value) -> Self {
-        Self {
-            number: 0,
-            event: event.to_owned(),
-            subject: subject.into(),
-            at,
-            payload,
-        }
+        Self { number: 0, event: event.to_owned(), subject: subject.into(), at, payload }
     }
 }
 
@@ -77,19 +71,14 @@ pub fn tell(set: ChangeSet, event: &Event) -> Result<ChangeSet> {
 
 /// Events after number `after`, in order.
 pub fn read(records: &dyn Records, after: u64, limit: usize) -> Result<Vec<Event>> {
-    let scan = Scan::prefix(format!("{FEED}/"))
-        .after(log_key(FEED, after))
-        .limit(limit);
+    let scan = Scan::prefix(format!("{FEED}/")).after(log_key(FEED, after)).limit(limit);
     records.scan(&scan)?.iter().map(event).collect()
 }
 
 /// The number of the newest event; 0 when there is none.
 pub fn last_number(records: &dyn Records) -> Result<u64> {
     let newest = records.scan(&Scan::prefix(format!("{FEED}/")).reverse().limit(1))?;
-    Ok(newest
-        .first()
-        .and_then(|row| log_number(&row.key))
-        .unwrap_or(0))
+    Ok(newest.first().and_then(|row| log_number(&row.key)).unwrap_or(0))
 }
 
 fn event(row: &Row) -> Result<Event> {
@@ -106,19 +95,13 @@ fn event(row: &Row) -> Result<Event> {
 /// How far a follower has come.
 pub fn cursor(records: &dyn Records, follower: &str) -> Result<u64> {
     let row = records.get(&format!("cursor/{follower}"))?;
-    Ok(row
-        .and_then(|row| row.value.try_into().ok())
-        .map_or(0, u64::from_le_bytes))
+    Ok(row.and_then(|row| row.value.try_into().ok()).map_or(0, u64::from_le_bytes))
 }
 
 /// Adds to `set` that `follower` has come as far as `number`: what the follower did on account of
 /// the event and the cursor that remembers it become durable together.
 pub fn advance(set: ChangeSet, follower: &str, number: u64) -> ChangeSet {
-    set.put(
-        format!("cursor/{follower}"),
-        Expect::Any,
-        number.to_le_bytes().to_vec(),
-    )
+    set.put(format!("cursor/{follower}"), Expect::Any, number.to_le_bytes().to_vec())
 }
 
 /// Calls `hear` for every event after the last one that `follower` has heard, in order, and remembers
@@ -184,11 +167,7 @@ pub fn read_audit(
     let mut scan = Scan::prefix("audit/").reverse().limit(limit);
     scan.after = before.map(|id| format!("audit/{id}"));
     let id = |key: &str| key.trim_start_matches("audit/").to_owned();
-    records
-        .scan(&scan)?
-        .iter()
-        .map(|row| Ok((id(&row.key), decode(&row.value)?)))
-        .collect()
+    records.scan(&scan)?.iter().map(|row| Ok((id(&row.key), decode(&row.value)?))).collect()
 }
 
 /// A retry key that a client sent, and the digest of what it was sent with.
@@ -245,11 +224,7 @@ pub fn remember(
     now: Time,
 ) -> Result<ChangeSet> {
     let Some(retry) = retry else { return Ok(set) };
-    let row = Answered {
-        request: retry.request,
-        at: now,
-        answer_json: answer.to_string(),
-    };
+    let row = Answered { request: retry.request, at: now, answer_json: answer.to_string() };
     Ok(set.put(idempotency_key(retry), Expect::Any, encode(&row)?))
 }
 
@@ -288,20 +263,13 @@ mod tests {
     fn events_are_numbered_and_read_from_a_cursor() {
         let records = MemoryRecords::new();
         for name in ["a", "b", "c"] {
-            records
-                .apply(tell(ChangeSet::new(), &saved(name)).unwrap())
-                .unwrap();
+            records.apply(tell(ChangeSet::new(), &saved(name)).unwrap()).unwrap();
         }
         let after: Vec<_> = read(&records, 1, 10).unwrap();
-        let seen: Vec<_> = after
-            .iter()
-            .map(|e| (e.number, e.subject.as_str()))
-            .collect();
+        let seen: Vec<_> = after.iter().map(|e| (e.number, e.subject.as_str())).collect();
         assert_eq!(seen, [(2, "b"), (3, "c")]);
         assert_eq!(last_number(&records).unwrap(), 3);
-        records
-            .apply(advance(ChangeSet::new(), "index", 2))
-            .unwrap();
+        records.apply(advance(ChangeSet::new(), "index", 2)).unwrap();
         assert_eq!(cursor(&records, "index").unwrap(), 2);
         assert_eq!(cursor(&records, "nobody").unwrap(), 0);
     }
@@ -310,9 +278,7 @@ mod tests {
     fn a_follower_goes_on_where_it_failed() {
         let records = MemoryRecords::new();
         for name in ["a", "b", "c"] {
-            records
-                .apply(tell(ChangeSet::new(), &saved(name)).unwrap())
-                .unwrap();
+            records.apply(tell(ChangeSet::new(), &saved(name)).unwrap()).unwrap();
         }
         let mut seen = Vec::new();
         let failed = follow(&records, "cards", |event| {
@@ -336,26 +302,15 @@ mod tests {
     #[test]
     fn a_retry_gets_the_first_answer_and_another_request_is_refused() {
         let records = MemoryRecords::new();
-        let retry = Idempotency {
-            key: "ada/1".into(),
-            request: Digest::of(b"x"),
-        };
+        let retry = Idempotency { key: "ada/1".into(), request: Digest::of(b"x") };
         assert_eq!(answered(&records, Some(&retry), Time(0)).unwrap(), None);
         let set = remember(ChangeSet::new(), Some(&retry), &json!({"ok": 1}), Time(0)).unwrap();
         records.apply(set).unwrap();
-        assert_eq!(
-            answered(&records, Some(&retry), Time(5)).unwrap(),
-            Some(json!({"ok": 1}))
-        );
-        let other = Idempotency {
-            request: Digest::of(b"y"),
-            ..retry.clone()
-        };
+        assert_eq!(answered(&records, Some(&retry), Time(5)).unwrap(), Some(json!({"ok": 1})));
+        let other = Idempotency { request: Digest::of(b"y"), ..retry.clone() };
         let refused = answered(&records, Some(&other), Time(5)).unwrap_err();
         assert_eq!(refused.code(), "idempotency_key_reused");
-        let late = Time(0)
-            .after(IDEMPOTENCY_KEPT)
-            .after(Duration::from_secs(1));
+        let late = Time(0).after(IDEMPOTENCY_KEPT).after(Duration::from_secs(1));
         assert_eq!(answered(&records, Some(&retry), late).unwrap(), None);
         assert_eq!(forget_old(&records, late).unwrap(), 1);
     }
@@ -371,18 +326,10 @@ mod tests {
                 subject: n.to_string(),
                 outcome: "done".into(),
             };
-            records
-                .apply(audit(ChangeSet::new(), &line).unwrap())
-                .unwrap();
+            records.apply(audit(ChangeSet::new(), &line).unwrap()).unwrap();
         }
         let first = read_audit(&records, None, 2).unwrap();
-        assert_eq!(
-            first
-                .iter()
-                .map(|(_, l)| l.subject.as_str())
-                .collect::<Vec<_>>(),
-            ["2", "1"]
-        );
+        assert_eq!(first.iter().map(|(_, l)| l.subject.as_str()).collect::<Vec<_>>(), ["2", "1"]);
         let rest = read_audit(&records, Some(&first[1].0), 2).unwrap();
         assert_eq!(rest.len(), 1);
     }

@@ -19,11 +19,7 @@ impl Fields {
     /// The fields of a body, which must be an object.
     pub fn of(body: Value) -> Result<Self> {
         Self::at("", body).map_err(|fault| {
-            Error::invalid(
-                "bad_body",
-                format!("the body {}", fault.detail),
-                vec![fault],
-            )
+            Error::invalid("bad_body", format!("the body {}", fault.detail), vec![fault])
         })
     }
 
@@ -31,22 +27,10 @@ impl Fields {
     pub fn at(base: impl Into<String>, value: Value) -> std::result::Result<Self, Fault> {
         let base = base.into();
         match value {
-            Value::Object(map) => Ok(Self {
-                map,
-                asked: Vec::new(),
-                faults: Vec::new(),
-                base,
-            }),
+            Value::Object(map) => Ok(Self { map, asked: Vec::new(), faults: Vec::new(), base }),
             other => {
-                let at = if base.is_empty() {
-                    "/".to_owned()
-                } else {
-                    base
-                };
-                Err(Fault::new(
-                    at,
-                    format!("is {}, not an object", kind(&other)),
-                ))
+                let at = if base.is_empty() { "/".to_owned() } else { base };
+                Err(Fault::new(at, format!("is {}, not an object", kind(&other))))
             }
         }
     }
@@ -98,10 +82,9 @@ impl Fields {
         for (at, item) in items.into_iter().enumerate() {
             match item {
                 Value::String(text) => texts.push(text),
-                other => self.fault(
-                    &format!("{name}/{at}"),
-                    format!("is {}, not a text", kind(&other)),
-                ),
+                other => {
+                    self.fault(&format!("{name}/{at}"), format!("is {}, not a text", kind(&other)))
+                }
             }
         }
         Some(texts)
@@ -144,8 +127,7 @@ impl Fields {
 
     /// Notes a fault of a field; `name` may lead inwards with slashes.
     pub fn fault(&mut self, name: &str, detail: impl Into<String>) {
-        self.faults
-            .push(Fault::new(format!("{}/{name}", self.base), detail));
+        self.faults.push(Fault::new(format!("{}/{name}", self.base), detail));
     }
 
     /// Takes over faults that were found elsewhere.
@@ -210,15 +192,8 @@ mod tests {
         assert_eq!(fields.text("period"), None);
         assert_eq!(fields.must_text("channel"), None);
         let error = fields.finish("bad_quota", "the quota").unwrap_err();
-        let pointers: Vec<_> = error
-            .faults()
-            .iter()
-            .map(|fault| fault.pointer.as_str())
-            .collect();
-        assert_eq!(
-            pointers,
-            ["/unit", "/limit", "/columns/1", "/channel", "/perid"]
-        );
+        let pointers: Vec<_> = error.faults().iter().map(|fault| fault.pointer.as_str()).collect();
+        assert_eq!(pointers, ["/unit", "/limit", "/columns/1", "/channel", "/perid"]);
         assert!(error.faults()[4].detail.contains("`period`"));
     }
 

@@ -90,20 +90,12 @@ fn body<T: Versioned>(bytes: &[u8]) -> Result<T> {
     if used == bytes.len() {
         Ok(value)
     } else {
-        Err(damaged(&format!(
-            "{}: {} bytes too many",
-            T::MARKER,
-            bytes.len() - used
-        )))
+        Err(damaged(&format!("{}: {} bytes too many", T::MARKER, bytes.len() - used)))
     }
 }
 
 fn damaged(what: &str) -> Error {
-    Error::new(
-        Kind::Internal,
-        "damaged_record",
-        format!("a record is damaged: {what}"),
-    )
+    Error::new(Kind::Internal, "damaged_record", format!("a record is damaged: {what}"))
 }
 
 #[cfg(test)]
@@ -139,19 +131,12 @@ mod tests {
     }
     impl From<CardV1> for CardV2 {
         fn from(old: CardV1) -> Self {
-            Self {
-                name: old.name,
-                stage: "experiment".into(),
-            }
+            Self { name: old.name, stage: "experiment".into() }
         }
     }
     impl From<CardV2> for CardV3 {
         fn from(old: CardV2) -> Self {
-            Self {
-                name: old.name,
-                stage: old.stage,
-                revision: 1,
-            }
+            Self { name: old.name, stage: old.stage, revision: 1 }
         }
     }
 
@@ -159,33 +144,18 @@ mod tests {
     fn an_old_value_is_brought_up_to_date_over_every_step() {
         let old = encode(&CardV1 { name: "a".into() }).unwrap();
         let new: CardV3 = decode(&old).unwrap();
-        assert_eq!(
-            new,
-            CardV3 {
-                name: "a".into(),
-                stage: "experiment".into(),
-                revision: 1
-            }
-        );
+        assert_eq!(new, CardV3 { name: "a".into(), stage: "experiment".into(), revision: 1 });
     }
 
     #[test]
     fn a_newer_value_is_refused_by_name_and_damage_is_told() {
-        let newer = encode(&CardV3 {
-            name: "a".into(),
-            stage: "b".into(),
-            revision: 2,
-        })
-        .unwrap();
+        let newer = encode(&CardV3 { name: "a".into(), stage: "b".into(), revision: 2 }).unwrap();
         assert_eq!(decode::<CardV2>(&newer).unwrap_err().kind(), Kind::Newer);
         for cut in 0..newer.len() {
             assert!(decode::<CardV3>(&newer[..cut]).is_err(), "cut at {cut}");
         }
         let mut longer = newer.clone();
         longer.push(0);
-        assert_eq!(
-            decode::<CardV3>(&longer).unwrap_err().code(),
-            "damaged_record"
-        );
+        assert_eq!(decode::<CardV3>(&longer).unwrap_err().code(), "damaged_record");
     }
 }

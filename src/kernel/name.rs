@@ -58,10 +58,7 @@ impl ObjectKey {
         if text.chars().any(char::is_control) {
             wrong.push("contains a control character");
         }
-        if text
-            .split('/')
-            .any(|segment| segment == "." || segment == "..")
-        {
+        if text.split('/').any(|segment| segment == "." || segment == "..") {
             wrong.push("has a segment `.` or `..`");
         }
         if text.starts_with('/') {
@@ -103,11 +100,7 @@ fn is_invisible(c: char) -> bool {
 }
 
 fn to_nfc(text: &str) -> String {
-    if is_nfc(text) {
-        text.to_owned()
-    } else {
-        text.nfc().collect()
-    }
+    if is_nfc(text) { text.to_owned() } else { text.nfc().collect() }
 }
 
 fn refuse(code: &'static str, what: &str, text: &str, wrong: &[&str]) -> Result<()> {
@@ -116,10 +109,7 @@ fn refuse(code: &'static str, what: &str, text: &str, wrong: &[&str]) -> Result<
     }
     let shown: String = text.chars().take(60).collect();
     let detail = format!("the {what} {shown:?} {}", wrong.join(" and "));
-    let faults = wrong
-        .iter()
-        .map(|why| Fault::new(format!("/{what}"), *why))
-        .collect::<Vec<_>>();
+    let faults = wrong.iter().map(|why| Fault::new(format!("/{what}"), *why)).collect::<Vec<_>>();
     Err(Error::new(Kind::Invalid, code, detail).with_faults(faults))
 }
 
@@ -164,24 +154,16 @@ impl Digest {
 
     /// Reads 64 hexadecimal digits, in either case.
     pub fn parse(text: &str) -> Result<Self> {
-        let bad = || {
-            Error::new(
-                Kind::Malformed,
-                "bad_digest",
-                "a SHA-256 is 64 hexadecimal digits",
-            )
-        };
+        let bad =
+            || Error::new(Kind::Malformed, "bad_digest", "a SHA-256 is 64 hexadecimal digits");
         let text = text.trim().as_bytes();
         if text.len() != 64 {
             return Err(bad());
         }
         let mut out = [0_u8; 32];
         for (byte, pair) in out.iter_mut().zip(text.chunks_exact(2)) {
-            let digit = |at: usize| {
-                pair.get(at)
-                    .and_then(|c| char::from(*c).to_digit(16))
-                    .ok_or_else(bad)
-            };
+            let digit =
+                |at: usize| pair.get(at).and_then(|c| char::from(*c).to_digit(16)).ok_or_else(bad);
             *byte = u8::try_from(digit(0)? * 16 + digit(1)?).map_err(|_over| bad())?;
         }
         Ok(Self(out))
@@ -196,12 +178,10 @@ impl Digest {
 /// Lower-case hexadecimal digits of `bytes`.
 pub fn hex(bytes: &[u8]) -> String {
     use fmt::Write as _;
-    bytes
-        .iter()
-        .fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-            let _infallible = write!(text, "{byte:02x}");
-            text
-        })
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        let _infallible = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 impl fmt::Display for Digest {
@@ -249,15 +229,7 @@ mod tests {
 
     #[test]
     fn good_names_pass_in_every_script() {
-        for good in [
-            "scada",
-            "LSTM-v2",
-            "GBDT_功率预测",
-            "wind power",
-            "1.2.0",
-            "a%b",
-            "-x",
-        ] {
+        for good in ["scada", "LSTM-v2", "GBDT_功率预测", "wind power", "1.2.0", "a%b", "-x"] {
             assert_eq!(Name::new(good).unwrap().as_str(), good);
         }
         assert_eq!(Name::new("e\u{301}").unwrap().as_str(), "é");
@@ -265,19 +237,9 @@ mod tests {
 
     #[test]
     fn bad_names_are_refused_with_every_reason() {
-        for bad in [
-            "",
-            " ",
-            ".",
-            "..",
-            "a/b",
-            "a\\b",
-            "a\nb",
-            "a\0b",
-            ".hidden",
-            " a",
-            "a\u{202E}b",
-        ] {
+        for bad in
+            ["", " ", ".", "..", "a/b", "a\\b", "a\nb", "a\0b", ".hidden", " a", "a\u{202E}b"]
+        {
             assert_eq!(Name::new(bad).unwrap_err().kind(), Kind::Invalid, "{bad:?}");
         }
         assert!(Name::new(&"x".repeat(10_000)).is_err());

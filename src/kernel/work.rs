@@ -20,9 +20,7 @@ pub async fn off_thread<T: Send + 'static>(
     let span = tracing::Span::current();
     match tokio::task::spawn_blocking(move || span.in_scope(work)).await {
         Ok(outcome) => outcome,
-        Err(failed) => Err(Error::internal(format!(
-            "a piece of work panicked: {failed}"
-        ))),
+        Err(failed) => Err(Error::internal(format!("a piece of work panicked: {failed}"))),
     }
 }
 
@@ -43,9 +41,7 @@ pub struct Shutdown {
 
 impl Default for Shutdown {
     fn default() -> Self {
-        Self {
-            over: Arc::new(watch::channel(false).0),
-        }
+        Self { over: Arc::new(watch::channel(false).0) }
     }
 }
 
@@ -99,10 +95,7 @@ pub struct Workers {
 impl Workers {
     /// Workers that end when `shutdown` begins.
     pub fn new(shutdown: Shutdown) -> Self {
-        Self {
-            status: Arc::default(),
-            shutdown,
-        }
+        Self { status: Arc::default(), shutdown }
     }
 
     /// Runs `unit` every `pause`, off the async threads, until the end. A unit answers whether more
@@ -140,10 +133,7 @@ impl Workers {
 
     /// How every worker fares.
     pub fn status(&self) -> BTreeMap<&'static str, Status> {
-        self.status
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.status.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The end that these workers wait for.

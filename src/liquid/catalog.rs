@@ -22,11 +22,7 @@ impl Catalog {
         for value in plan.steps.iter().flat_map(|step| &step.arguments) {
             *readers.entry(value.clone()).or_default() += 1;
         }
-        Self {
-            values: HashMap::new(),
-            readers,
-            kept,
-        }
+        Self { values: HashMap::new(), readers, kept }
     }
 
     /// A value that nobody will ask for is not taken in.
@@ -38,12 +34,7 @@ impl Catalog {
 
     /// What one reader takes: the value itself for the last one, else a copy.
     pub(super) fn take(&mut self, name: &str) -> Option<Dynamic> {
-        let left = self
-            .readers
-            .get(name)
-            .copied()
-            .unwrap_or(0)
-            .saturating_sub(1);
+        let left = self.readers.get(name).copied().unwrap_or(0).saturating_sub(1);
         if left > 0 {
             self.readers.insert(name.to_owned(), left);
             return self.values.get(name).cloned();
@@ -87,11 +78,7 @@ mod tests {
             name: format!("f{n}"),
             params: (0..n).map(|p| p.to_string()).collect(),
         });
-        let nodes = vec![
-            node("one", &["x", "x"]),
-            node("two", &["x"]),
-            node("three", &["y"]),
-        ];
+        let nodes = vec![node("one", &["x", "x"]), node("two", &["x"]), node("three", &["y"])];
         let plan = Plan::of(nodes, &functions).unwrap();
         let mut catalog = Catalog::new(&plan, HashSet::from(["y".to_owned()]));
         for name in ["x", "y", "nobody asks for this"] {

@@ -192,34 +192,14 @@ pub async fn run(command: Command, client: &Client, out: Output) -> Result<()> {
         Command::Run(args) => start(&args, &liquid, out).await,
         Command::Apply { path, dry_run } => apply(&path, dry_run, &liquid, out).await,
         Command::List => {
-            let fields = [
-                "name", "revision", "inputs", "outputs", "saved_at", "saved_by",
-            ];
+            let fields = ["name", "revision", "inputs", "outputs", "saved_at", "saved_by"];
             let empty = "No pipelines yet: save one with `dripctl liquid apply FILE.rhai`.";
             out.rows(&liquid.pipelines().await?, &fields, empty)
         }
-        Command::Runs {
-            pipeline,
-            state,
-            limit,
-        } => {
-            let runs = liquid
-                .runs(pipeline.as_deref(), state.as_deref(), limit)
-                .await?;
-            let fields = [
-                "id",
-                "pipeline",
-                "state",
-                "cause",
-                "created_at",
-                "finished_at",
-                "error",
-            ];
-            out.rows(
-                &runs,
-                &fields,
-                "No such runs: start one with `dripctl liquid run NAME`.",
-            )
+        Command::Runs { pipeline, state, limit } => {
+            let runs = liquid.runs(pipeline.as_deref(), state.as_deref(), limit).await?;
+            let fields = ["id", "pipeline", "state", "cause", "created_at", "finished_at", "error"];
+            out.rows(&runs, &fields, "No such runs: start one with `dripctl liquid run NAME`.")
         }
         Command::Show { what } => show(&what, &liquid, out).await,
         Command::Cancel { id } => {
@@ -229,22 +209,13 @@ pub async fn run(command: Command, client: &Client, out: Output) -> Result<()> {
         Command::Schedule(command) => schedule(command, &liquid, out).await,
         Command::Backfill { name, from, to } => {
             let answer = liquid.backfill(&name, &from, &to).await?;
-            let count = answer
-                .get("items")
-                .and_then(Value::as_array)
-                .map_or(0, Vec::len);
+            let count = answer.get("items").and_then(Value::as_array).map_or(0, Vec::len);
             let had = answer.get("already").cloned().unwrap_or_default();
-            out.done(
-                &format!("{count} runs were started, {had} firings had one."),
-                &answer,
-            )
+            out.done(&format!("{count} runs were started, {had} firings had one."), &answer)
         }
         Command::Delete { name } => {
             liquid.delete(&name).await?;
-            out.done(
-                &format!("{name} is forgotten."),
-                &json!({ "deleted": name }),
-            )
+            out.done(&format!("{name} is forgotten."), &json!({ "deleted": name }))
         }
     }
 }
@@ -265,25 +236,17 @@ fn script(path: &str) -> Result<String> {
 
 /// A liquid of this process, which keeps nothing.
 fn here() -> Result<Liquid> {
-    Liquid::open(Parts::new(
-        Arc::new(MemoryRecords::new()),
-        Arc::new(SystemClock),
-    ))
+    Liquid::open(Parts::new(Arc::new(MemoryRecords::new()), Arc::new(SystemClock)))
 }
 
 fn is_file(pipeline: &str) -> bool {
-    Path::new(pipeline)
-        .extension()
-        .is_some_and(|end| end == "rhai")
+    Path::new(pipeline).extension().is_some_and(|end| end == "rhai")
 }
 
 fn check(file: &str, out: Output) -> Result<()> {
     let checked = here()?.check(&script(file)?)?;
-    let (nodes, inputs, outputs) = (
-        checked.nodes.len(),
-        checked.inputs.join(", "),
-        checked.outputs.join(", "),
-    );
+    let (nodes, inputs, outputs) =
+        (checked.nodes.len(), checked.inputs.join(", "), checked.outputs.join(", "));
     let said =
         format!("{file} is a pipeline of {nodes} nodes: it takes {inputs} and makes {outputs}.");
     let shown = json!({
@@ -305,33 +268,17 @@ async fn graph(pipeline: &str, liquid: &LiquidClient<'_>, out: Output) -> Result
     if out.is_json() {
         return out.object(&graph);
     }
-    for node in graph
-        .get("nodes")
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten()
-    {
+    for node in graph.get("nodes").and_then(Value::as_array).into_iter().flatten() {
         let (inputs, outputs) = (list(node, "inputs"), list(node, "outputs"));
-        out.line(&format!(
-            "{inputs} → {} → {outputs}",
-            out.bold(&text(node, "name"))
-        ))?;
+        out.line(&format!("{inputs} → {} → {outputs}", out.bold(&text(node, "name"))))?;
     }
     Ok(())
 }
 
 fn list(node: &Value, field: &str) -> String {
-    let names = node
-        .get(field)
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten();
+    let names = node.get(field).and_then(Value::as_array).into_iter().flatten();
     let names: Vec<&str> = names.filter_map(Value::as_str).collect();
-    if names.is_empty() {
-        "·".into()
-    } else {
-        names.join(", ")
-    }
+    if names.is_empty() { "·".into() } else { names.join(", ") }
 }
 
 async fn start(args: &RunArgs, liquid: &LiquidClient<'_>, out: Output) -> Result<()> {
@@ -340,12 +287,9 @@ async fn start(args: &RunArgs, liquid: &LiquidClient<'_>, out: Output) -> Result
     if let Some(runner) = &args.runner {
         body.insert("runner".into(), json!(runner));
     }
-    for (field, given) in [
-        ("from", &args.from),
-        ("to", &args.to),
-        ("tags", &args.tags),
-        ("outputs", &args.outputs),
-    ] {
+    for (field, given) in
+        [("from", &args.from), ("to", &args.to), ("tags", &args.tags), ("outputs", &args.outputs)]
+    {
         if !given.is_empty() {
             body.insert(field.into(), json!(given));
         }
@@ -353,9 +297,7 @@ async fn start(args: &RunArgs, liquid: &LiquidClient<'_>, out: Output) -> Result
     let run = if is_file(&args.pipeline) {
         run_here(&args.pipeline, &body)?
     } else {
-        liquid
-            .start(&args.pipeline, &Value::Object(body), args.wait.as_deref())
-            .await?
+        liquid.start(&args.pipeline, &Value::Object(body), args.wait.as_deref()).await?
     };
     show_run(&run, out)?;
     refuse_failed(&run)
@@ -381,11 +323,7 @@ fn refuse_failed(run: &Value) -> Result<()> {
         return Ok(());
     }
     let why = text(run, "error");
-    let why = if why.is_empty() {
-        format!("the run is {state}")
-    } else {
-        why
-    };
+    let why = if why.is_empty() { format!("the run is {state}") } else { why };
     Err(Error::new(Kind::Conflict, "run_not_succeeded", why))
 }
 
@@ -394,32 +332,11 @@ fn show_run(run: &Value, out: Output) -> Result<()> {
         return out.object(run);
     }
     let state = text(run, "state");
-    out.line(&format!(
-        "{} {} {}",
-        text(run, "id"),
-        text(run, "pipeline"),
-        out.bold(&state)
-    ))?;
-    let nodes = run
-        .get("nodes")
-        .and_then(Value::as_array)
-        .cloned()
-        .unwrap_or_default();
-    let fields = [
-        "name",
-        "state",
-        "tries",
-        "started_at",
-        "finished_at",
-        "error",
-    ];
+    out.line(&format!("{} {} {}", text(run, "id"), text(run, "pipeline"), out.bold(&state)))?;
+    let nodes = run.get("nodes").and_then(Value::as_array).cloned().unwrap_or_default();
+    let fields = ["name", "state", "tries", "started_at", "finished_at", "error"];
     out.rows(&nodes, &fields, "It has no nodes.")?;
-    for (name, value) in run
-        .get("outputs")
-        .and_then(Value::as_object)
-        .into_iter()
-        .flatten()
-    {
+    for (name, value) in run.get("outputs").and_then(Value::as_object).into_iter().flatten() {
         let shown: String = value.to_string().chars().take(400).collect();
         out.line(&format!("{} = {shown}", out.bold(name)))?;
     }
@@ -445,13 +362,9 @@ fn scripts(path: &Path) -> Result<Vec<(String, PathBuf)>> {
     let unreadable = |error| Error::io(format!("read `{}`", path.display()), error);
     let mut files = if path.is_dir() {
         let entries = std::fs::read_dir(path).map_err(unreadable)?;
-        let entries: Vec<_> = entries
-            .collect::<std::io::Result<_>>()
-            .map_err(unreadable)?;
+        let entries: Vec<_> = entries.collect::<std::io::Result<_>>().map_err(unreadable)?;
         let files = entries.into_iter().map(|entry| entry.path());
-        files
-            .filter(|file| file.extension().is_some_and(|end| end == "rhai"))
-            .collect()
+        files.filter(|file| file.extension().is_some_and(|end| end == "rhai")).collect()
     } else {
         vec![path.to_owned()]
     };
@@ -461,10 +374,7 @@ fn scripts(path: &Path) -> Result<Vec<(String, PathBuf)>> {
         return Err(Error::new(Kind::NotFound, "no_scripts", detail));
     }
     let named = |file: PathBuf| {
-        let stem = file
-            .file_stem()
-            .and_then(|stem| stem.to_str())
-            .unwrap_or_default();
+        let stem = file.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
         Ok((Name::new(stem)?.as_str().to_owned(), file))
     };
     files.into_iter().map(named).collect()
@@ -476,9 +386,7 @@ async fn apply(path: &Path, dry_run: bool, liquid: &LiquidClient<'_>, out: Outpu
     // All are checked before the first is saved.
     for (name, file) in scripts(path)? {
         let source = script(&file.to_string_lossy())?;
-        local
-            .check(&source)
-            .map_err(|error| error.context(file.display()))?;
+        local.check(&source).map_err(|error| error.context(file.display()))?;
         sources.push((name, source));
     }
     let mut report = Vec::new();
@@ -509,11 +417,7 @@ async fn apply(path: &Path, dry_run: bool, liquid: &LiquidClient<'_>, out: Outpu
     if out.is_json() {
         return out.rows(&report, &[], "");
     }
-    if dry_run {
-        out.line("Nothing was saved.")
-    } else {
-        Ok(())
-    }
+    if dry_run { out.line("Nothing was saved.") } else { Ok(()) }
 }
 
 async fn schedule(command: ScheduleCommand, liquid: &LiquidClient<'_>, out: Output) -> Result<()> {
@@ -529,9 +433,7 @@ async fn schedule(command: ScheduleCommand, liquid: &LiquidClient<'_>, out: Outp
             out.done(&said, &saved)
         }
         ScheduleCommand::List => {
-            let fields = [
-                "name", "pipeline", "cron", "timezone", "enabled", "next_at", "saved_by",
-            ];
+            let fields = ["name", "pipeline", "cron", "timezone", "enabled", "next_at", "saved_by"];
             let empty = "No schedules yet: make one with `dripctl liquid schedule put NAME`.";
             out.rows(&liquid.schedules().await?, &fields, empty)
         }
@@ -542,10 +444,7 @@ async fn schedule(command: ScheduleCommand, liquid: &LiquidClient<'_>, out: Outp
         }
         ScheduleCommand::Delete { name } => {
             liquid.delete_schedule(&name).await?;
-            out.done(
-                &format!("{name} is forgotten."),
-                &json!({ "deleted": name }),
-            )
+            out.done(&format!("{name} is forgotten."), &json!({ "deleted": name }))
         }
     }
 }
@@ -569,7 +468,5 @@ fn body(args: &ScheduleArgs) -> Result<Map<String, Value>> {
         ("enabled", json!(!args.disabled)),
     ];
     let given = given.into_iter().filter(|(_, value)| !value.is_null());
-    Ok(given
-        .map(|(field, value)| (field.to_owned(), value))
-        .collect())
+    Ok(given.map(|(field, value)| (field.to_owned(), value)).collect())
 }

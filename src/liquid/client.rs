@@ -21,9 +21,7 @@ fn schedule(name: &str) -> String {
 impl LiquidClient<'_> {
     /// Saves a pipeline.
     pub async fn save(&self, name: &str, source: &str) -> Result<Value> {
-        self.0
-            .put_bytes(&pipeline(name), "text/plain", source.to_owned())
-            .await
+        self.0.put_bytes(&pipeline(name), "text/plain", source.to_owned()).await
     }
 
     /// A pipeline, with its script.
@@ -48,23 +46,15 @@ impl LiquidClient<'_> {
 
     /// Starts a run, and waits for its end as long as `wait` says.
     pub async fn start(&self, name: &str, request: &Value, wait: Option<&str>) -> Result<Value> {
-        let call = self
-            .0
-            .request(Method::POST, &format!("{}/runs", pipeline(name)));
-        let call = wait
-            .into_iter()
-            .fold(call, |call, wait| call.query(&[("wait", wait)]));
+        let call = self.0.request(Method::POST, &format!("{}/runs", pipeline(name)));
+        let call = wait.into_iter().fold(call, |call, wait| call.query(&[("wait", wait)]));
         self.0.json(call.json(request)).await
     }
 
     /// A run.
     pub async fn run(&self, id: &str, wait: Option<&str>) -> Result<Value> {
-        let call = self
-            .0
-            .request(Method::GET, &format!("/api/v1/runs/{}", segment(id)));
-        let call = wait
-            .into_iter()
-            .fold(call, |call, wait| call.query(&[("wait", wait)]));
+        let call = self.0.request(Method::GET, &format!("/api/v1/runs/{}", segment(id)));
+        let call = wait.into_iter().fold(call, |call, wait| call.query(&[("wait", wait)]));
         self.0.json(call).await
     }
 
@@ -75,10 +65,7 @@ impl LiquidClient<'_> {
         state: Option<&str>,
         limit: usize,
     ) -> Result<Vec<Value>> {
-        let mut call = self
-            .0
-            .request(Method::GET, "/api/v1/runs")
-            .query(&[("limit", limit)]);
+        let mut call = self.0.request(Method::GET, "/api/v1/runs").query(&[("limit", limit)]);
         for (field, value) in [("pipeline", pipeline), ("state", state)] {
             if let Some(value) = value {
                 call = call.query(&[(field, value)]);
@@ -89,9 +76,7 @@ impl LiquidClient<'_> {
 
     /// Ends a run.
     pub async fn cancel(&self, id: &str) -> Result<Value> {
-        self.0
-            .post(&format!("/api/v1/runs/{}/cancel", segment(id)), &json!({}))
-            .await
+        self.0.post(&format!("/api/v1/runs/{}/cancel", segment(id)), &json!({})).await
     }
 
     /// Makes or changes a schedule.
@@ -116,13 +101,9 @@ impl LiquidClient<'_> {
 
     /// The next firings.
     pub async fn next(&self, name: &str, n: usize, after: Option<&str>) -> Result<Vec<Value>> {
-        let call = self
-            .0
-            .request(Method::GET, &format!("{}/next", schedule(name)));
+        let call = self.0.request(Method::GET, &format!("{}/next", schedule(name)));
         let call = call.query(&[("n", n)]);
-        let call = after
-            .into_iter()
-            .fold(call, |call, after| call.query(&[("after", after)]));
+        let call = after.into_iter().fold(call, |call, after| call.query(&[("after", after)]));
         self.items(call).await
     }
 
@@ -134,10 +115,6 @@ impl LiquidClient<'_> {
 
     async fn items(&self, call: reqwest::RequestBuilder) -> Result<Vec<Value>> {
         let page: Value = self.0.json(call).await?;
-        Ok(page
-            .get("items")
-            .and_then(Value::as_array)
-            .cloned()
-            .unwrap_or_default())
+        Ok(page.get("items").and_then(Value::as_array).cloned().unwrap_or_default())
     }
 }

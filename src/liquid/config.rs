@@ -11,13 +11,8 @@ pub const KEYS: &[Key] = &[
         "[]",
         "Programs that process nodes may start. This version has no process nodes: leave it empty.",
     ),
-    Key::new(
-        "liquid.max_runs",
-        KeyKind::Integer,
-        "4",
-        "Runs at the same time; others wait.",
-    )
-    .must(Rule::Between(1, 1_000)),
+    Key::new("liquid.max_runs", KeyKind::Integer, "4", "Runs at the same time; others wait.")
+        .must(Rule::Between(1, 1_000)),
     Key::new(
         "liquid.max_nodes",
         KeyKind::Integer,
@@ -25,13 +20,8 @@ pub const KEYS: &[Key] = &[
         "Nodes of one parallel run at the same time; 0 takes the number of cores.",
     )
     .must(Rule::Between(0, 1_000)),
-    Key::new(
-        "liquid.max_queued",
-        KeyKind::Integer,
-        "10000",
-        "Runs that may wait.",
-    )
-    .must(Rule::Between(1, 1_000_000)),
+    Key::new("liquid.max_queued", KeyKind::Integer, "10000", "Runs that may wait.")
+        .must(Rule::Between(1, 1_000_000)),
 ];
 
 /// How much runs at a time.
@@ -47,11 +37,7 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        Self {
-            max_runs: 4,
-            max_nodes: 0,
-            max_queued: 10_000,
-        }
+        Self { max_runs: 4, max_nodes: 0, max_queued: 10_000 }
     }
 }
 

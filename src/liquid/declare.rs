@@ -45,37 +45,21 @@ pub(super) fn module() -> Module {
     at("node").set_into_module(
         &mut module,
         |c: Context<'_>, f: Dynamic, i: Dynamic, o: Dynamic, name: Dynamic| {
-            let (name, options) = if name.is_map() {
-                (Dynamic::UNIT, name)
-            } else {
-                (name, Dynamic::UNIT)
-            };
+            let (name, options) =
+                if name.is_map() { (Dynamic::UNIT, name) } else { (name, Dynamic::UNIT) };
             node(&c, f, i, o, name, options)
         },
     );
     at("node").set_into_module(&mut module, node_with_options);
-    at("pipeline").set_into_module(&mut module, |c: Context<'_>, parts: Array| {
-        pipeline(&c, parts)
+    at("pipeline").set_into_module(&mut module, |c: Context<'_>, parts: Array| pipeline(&c, parts));
+    at("pipeline").set_into_module(&mut module, |c: Context<'_>, _parts: Array, _more: Dynamic| {
+        let what = "`pipeline` takes one list of nodes: options belong to its nodes";
+        Declared { faults: vec![fault(&c, what)], is_pipeline: true, ..Declared::default() }
     });
-    at("pipeline").set_into_module(
-        &mut module,
-        |c: Context<'_>, _parts: Array, _more: Dynamic| {
-            let what = "`pipeline` takes one list of nodes: options belong to its nodes";
-            Declared {
-                faults: vec![fault(&c, what)],
-                is_pipeline: true,
-                ..Declared::default()
-            }
-        },
-    );
-    at("+").set_into_module(&mut module, |one: Declared, other: Declared| {
-        add(one, other)
-    });
+    at("+").set_into_module(&mut module, |one: Declared, other: Declared| add(one, other));
     for name in ["sql", "process", "operator"] {
         at(name).set_into_module(&mut module, move |_what: Dynamic| later(name));
-        at(name).set_into_module(&mut module, move |_what: Dynamic, _more: Dynamic| {
-            later(name)
-        });
+        at(name).set_into_module(&mut module, move |_what: Dynamic, _more: Dynamic| later(name));
     }
     module
 }
@@ -112,10 +96,7 @@ fn place(line: Option<usize>) -> String {
 }
 
 fn pipeline(context: &Context<'_>, parts: Array) -> Declared {
-    let mut all = Declared {
-        is_pipeline: true,
-        ..Declared::default()
-    };
+    let mut all = Declared { is_pipeline: true, ..Declared::default() };
     for (index, part) in parts.into_iter().enumerate() {
         let kind = part.type_name();
         match part.try_cast::<Declared>() {
@@ -176,11 +157,7 @@ fn node(
         timeout: options.timeout,
         line,
     };
-    Declared {
-        nodes: vec![Arc::new(node)],
-        faults,
-        is_pipeline: false,
-    }
+    Declared { nodes: vec![Arc::new(node)], faults, is_pipeline: false }
 }
 
 #[derive(Default)]
@@ -212,9 +189,7 @@ impl Said {
         }
         let kind = given.type_name();
         given.into_string().unwrap_or_else(|_other| {
-            self.faults.push(format!(
-                "its first part is a {kind}: give the name of a function"
-            ));
+            self.faults.push(format!("its first part is a {kind}: give the name of a function"));
             String::new()
         })
     }
@@ -222,16 +197,14 @@ impl Said {
     fn name(&mut self, given: Dynamic, function: &str) -> String {
         if given.is_unit() {
             if function.starts_with(super::node::CLOSURE) {
-                self.faults
-                    .push("a closure has no name: give the node one (4th part)".into());
+                self.faults.push("a closure has no name: give the node one (4th part)".into());
                 return "closure".into();
             }
             return function.to_owned();
         }
         let kind = given.type_name();
         given.into_string().unwrap_or_else(|_other| {
-            self.faults
-                .push(format!("its name is a {kind}, not a text"));
+            self.faults.push(format!("its name is a {kind}, not a text"));
             function.to_owned()
         })
     }
@@ -243,9 +216,7 @@ impl Said {
         if given.is_map() {
             let pairs = given.cast::<Map>().into_iter();
             return Ports::Pairs(
-                pairs
-                    .map(|(key, value)| (key.to_string(), self.text(what, value)))
-                    .collect(),
+                pairs.map(|(key, value)| (key.to_string(), self.text(what, value))).collect(),
             );
         }
         if given.is_array() {
@@ -258,8 +229,7 @@ impl Said {
     fn text(&mut self, what: &str, given: Dynamic) -> String {
         let kind = given.type_name();
         given.into_string().unwrap_or_else(|_other| {
-            self.faults
-                .push(format!("its {what} hold a {kind}: names are texts"));
+            self.faults.push(format!("its {what} hold a {kind}: names are texts"));
             "?".into()
         })
     }
@@ -271,9 +241,7 @@ impl Said {
         }
         let kind = given.type_name();
         let Some(map) = given.try_cast::<Map>() else {
-            self.faults.push(format!(
-                "its options are a {kind}: write a map, #{{retries: 2}}"
-            ));
+            self.faults.push(format!("its options are a {kind}: write a map, #{{retries: 2}}"));
             return options;
         };
         for (key, value) in map {
@@ -298,37 +266,26 @@ impl Said {
         } else {
             "which is none".to_owned()
         };
-        self.faults.push(format!(
-            "it has the option `{option}`, {why} ({})",
-            OPTIONS.join(", ")
-        ));
+        self.faults.push(format!("it has the option `{option}`, {why} ({})", OPTIONS.join(", ")));
     }
 
     fn retries(&mut self, given: &Dynamic) -> u32 {
         let count = given.as_int().ok();
         let count = count.filter(|count| (0..=RETRIES_MAX).contains(count));
         if count.is_none() {
-            self.faults.push(format!(
-                "`retries` is a whole number from 0 to {RETRIES_MAX}"
-            ));
+            self.faults.push(format!("`retries` is a whole number from 0 to {RETRIES_MAX}"));
         }
-        count
-            .and_then(|count| u32::try_from(count).ok())
-            .unwrap_or(0)
+        count.and_then(|count| u32::try_from(count).ok()).unwrap_or(0)
     }
 
     fn timeout(&mut self, given: Dynamic) -> Option<Duration> {
         let read = match given.as_int() {
             Ok(seconds) => u64::try_from(seconds).ok().map(Duration::from_secs),
-            Err(_other) => given
-                .into_string()
-                .ok()
-                .and_then(|text| parse_duration(&text).ok()),
+            Err(_other) => given.into_string().ok().and_then(|text| parse_duration(&text).ok()),
         };
         let read = read.filter(|time| !time.is_zero());
         if read.is_none() {
-            self.faults
-                .push("`timeout` is a time such as \"30s\", or a number of seconds".into());
+            self.faults.push("`timeout` is a time such as \"30s\", or a number of seconds".into());
         }
         read
     }

@@ -46,11 +46,7 @@ pub(super) struct Desk {
 
 impl Default for Desk {
     fn default() -> Self {
-        Self {
-            rows: Mutex::default(),
-            bell: Condvar::new(),
-            ended: watch::channel(0).0,
-        }
+        Self { rows: Mutex::default(), bell: Condvar::new(), ended: watch::channel(0).0 }
     }
 }
 
@@ -75,11 +71,8 @@ impl Desk {
         if rows.closed || rows.running.len() >= most {
             return None;
         }
-        let taken: HashSet<&String> = rows
-            .running
-            .values()
-            .filter_map(|turn| turn.waiting.lane.as_ref())
-            .collect();
+        let taken: HashSet<&String> =
+            rows.running.values().filter_map(|turn| turn.waiting.lane.as_ref()).collect();
         let free = |run: &Waiting| run.lane.as_ref().is_none_or(|lane| !taken.contains(lane));
         let place = rows.waiting.iter().position(free)?;
         let waiting = rows.waiting.remove(place)?;
@@ -107,8 +100,7 @@ impl Desk {
 
     fn ring(&self) {
         self.bell.notify_all();
-        self.ended
-            .send_modify(|count| *count = count.wrapping_add(1));
+        self.ended.send_modify(|count| *count = count.wrapping_add(1));
     }
 
     /// Takes a run out of the queue.
@@ -139,9 +131,7 @@ impl Desk {
         let rows = self.lock();
         let running = rows.running.values().map(|turn| &turn.waiting);
         let all = running.chain(&rows.waiting);
-        all.filter(|run| run.schedule.as_deref() == Some(name))
-            .map(|run| run.id.clone())
-            .collect()
+        all.filter(|run| run.schedule.as_deref() == Some(name)).map(|run| run.id.clone()).collect()
     }
 
     /// Rings for async waiters whenever a run ends.
@@ -178,10 +168,6 @@ impl Desk {
         }
         let busy = |rows: &mut Rows| !rows.running.is_empty();
         let woken = self.bell.wait_timeout_while(rows, time, busy);
-        woken
-            .unwrap_or_else(PoisonError::into_inner)
-            .0
-            .running
-            .is_empty()
+        woken.unwrap_or_else(PoisonError::into_inner).0.running.is_empty()
     }
 }

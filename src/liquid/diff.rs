@@ -22,8 +22,7 @@ fn walk(old: &[&str], new: &[&str], offset: usize) -> Vec<String> {
     let common = common(old, new);
     let rest = |at_old: usize, at_new: usize| {
         let rows = common.as_ref();
-        rows.and_then(|rows| rows.get(at_old)?.get(at_new).copied())
-            .unwrap_or(0)
+        rows.and_then(|rows| rows.get(at_old)?.get(at_new).copied()).unwrap_or(0)
     };
     let (mut at_old, mut at_new) = (0, 0);
     let mut out = Vec::new();
@@ -59,11 +58,8 @@ fn common(a: &[&str], b: &[&str]) -> Option<Vec<Vec<u32>>> {
         let Some(row) = rows.get_mut(i) else { continue };
         for (j, y) in b.iter().enumerate().rev() {
             let at = |row: &[u32], j: usize| row.get(j).copied().unwrap_or(0);
-            let best = if x == y {
-                at(&below, j + 1) + 1
-            } else {
-                at(&below, j).max(at(row, j + 1))
-            };
+            let best =
+                if x == y { at(&below, j + 1) + 1 } else { at(&below, j).max(at(row, j + 1)) };
             if let Some(cell) = row.get_mut(j) {
                 *cell = best;
             }

@@ -17,11 +17,7 @@ pub(super) fn revision_not_found(name: &str, revision: u64) -> Error {
 /// There is no such run.
 pub(super) fn run_not_found(id: &str) -> Error {
     let shown: String = id.chars().take(60).collect();
-    Error::new(
-        Kind::NotFound,
-        "run_not_found",
-        format!("the run `{shown}` does not exist"),
-    )
+    Error::new(Kind::NotFound, "run_not_found", format!("the run `{shown}` does not exist"))
 }
 
 /// There is no such schedule.
@@ -52,11 +48,8 @@ pub(super) fn busy(what: &str, name: &str) -> Error {
 
 /// The script does not end in a pipeline.
 pub(super) fn no_pipeline(kind: &str) -> Error {
-    let found = if kind == "()" {
-        "nothing".to_owned()
-    } else {
-        format!("a value of type `{kind}`")
-    };
+    let found =
+        if kind == "()" { "nothing".to_owned() } else { format!("a value of type `{kind}`") };
     let detail = format!(
         "the script ends in {found}: its last line is `pipeline([ node(function, inputs, outputs, name), … ])`"
     );
@@ -76,13 +69,8 @@ pub(super) fn bad_pipeline(faults: Vec<Fault>) -> Error {
 pub(super) fn missing_inputs(pipeline: &str, names: &[String]) -> Error {
     let list: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
     let noun = if names.len() == 1 { "input" } else { "inputs" };
-    let detail = format!(
-        "the pipeline `{pipeline}` needs the {noun} {}",
-        list.join(", ")
-    );
-    let faults = names
-        .iter()
-        .map(|name| Fault::new(format!("/inputs/{name}"), "is missing"));
+    let detail = format!("the pipeline `{pipeline}` needs the {noun} {}", list.join(", "));
+    let faults = names.iter().map(|name| Fault::new(format!("/inputs/{name}"), "is missing"));
     Error::invalid("missing_inputs", detail, faults.collect())
 }
 
@@ -90,10 +78,7 @@ pub(super) fn missing_inputs(pipeline: &str, names: &[String]) -> Error {
 pub(super) fn bad_run(pipeline: &str, faults: Vec<Fault>) -> Error {
     let detail = match faults.as_slice() {
         [one] => format!("the run of `{pipeline}` cannot start: {}", one.detail),
-        more => format!(
-            "the run of `{pipeline}` cannot start: {} faults",
-            more.len()
-        ),
+        more => format!("the run of `{pipeline}` cannot start: {} faults", more.len()),
     };
     Error::invalid("bad_run", detail, faults)
 }
@@ -129,11 +114,7 @@ pub(super) fn wrong_count(node: &str, named: usize, returned: usize) -> Error {
 
 /// A node names several outputs and its function returned one thing.
 pub(super) fn not_several(node: &str, pairs: &[(String, String)], kind: &str) -> Error {
-    let names: Vec<_> = pairs
-        .iter()
-        .take(20)
-        .map(|(field, _)| format!("`{field}`"))
-        .collect();
+    let names: Vec<_> = pairs.iter().take(20).map(|(field, _)| format!("`{field}`")).collect();
     let detail = format!(
         "`{node}` makes {} and its function returned a value of type `{kind}`: return an array of \
          that length, or a map with these fields",
@@ -144,15 +125,8 @@ pub(super) fn not_several(node: &str, pairs: &[(String, String)], kind: &str) ->
 
 /// A node's function returned a map that lacks fields.
 pub(super) fn missing_fields(node: &str, fields: &[&str]) -> Error {
-    let names: Vec<_> = fields
-        .iter()
-        .take(20)
-        .map(|field| format!("`{field}`"))
-        .collect();
-    let detail = format!(
-        "`{node}`: its function returned a map without {}",
-        names.join(", ")
-    );
+    let names: Vec<_> = fields.iter().take(20).map(|field| format!("`{field}`")).collect();
+    let detail = format!("`{node}`: its function returned a map without {}", names.join(", "));
     Error::invalid("bad_output", detail, Vec::new())
 }
 
@@ -174,11 +148,7 @@ pub(super) fn outputs_too_large(bytes: usize, limit: usize) -> Error {
 /// Backfill asks for too many firings.
 pub(super) fn too_many_slots(limit: usize) -> Error {
     let detail = format!("there are more than {limit} firings in this range: choose a shorter one");
-    Error::invalid(
-        "too_many_slots",
-        detail,
-        vec![Fault::new("/from", "choose a later time")],
-    )
+    Error::invalid("too_many_slots", detail, vec![Fault::new("/from", "choose a later time")])
 }
 
 /// What went wrong, for people who look at a run: the sentence, and where in the script.
@@ -188,15 +158,9 @@ pub(super) fn in_words(error: &Error) -> String {
         .iter()
         .take(5)
         .map(|fault| {
-            let within = fault
-                .detail
-                .split(": ")
-                .next()
-                .filter(|part| part.starts_with("in "));
-            within.map_or_else(
-                || fault.pointer.clone(),
-                |part| format!("{part}, {}", fault.pointer),
-            )
+            let within = fault.detail.split(": ").next().filter(|part| part.starts_with("in "));
+            within
+                .map_or_else(|| fault.pointer.clone(), |part| format!("{part}, {}", fault.pointer))
         })
         .collect();
     if places.is_empty() {

@@ -104,20 +104,8 @@ impl Liquid {
             written => written?,
         };
         held.state = state.clone();
-        let page = Page {
-            held,
-            state,
-            dirty: false,
-            closed: false,
-            lost: false,
-        };
-        Ok(Some((
-            row,
-            Book {
-                page: Mutex::new(page),
-                bell: Condvar::new(),
-            },
-        )))
+        let page = Page { held, state, dirty: false, closed: false, lost: false };
+        Ok(Some((row, Book { page: Mutex::new(page), bell: Condvar::new() })))
     }
 
     fn carry_out(&self, turn: &Turn, row: &RunRow, book: &Book) {
@@ -170,16 +158,11 @@ impl Liquid {
             Some(standing) => standing.today(&caller).map_err(failed)?,
             None => caller,
         };
-        let pipeline = self
-            .pipeline_row(&row.pipeline, Some(row.revision))
-            .map_err(failed)?;
+        let pipeline = self.pipeline_row(&row.pipeline, Some(row.revision)).map_err(failed)?;
         let ready = self.ready(&row.pipeline, &pipeline).map_err(failed)?;
         let plan = ready.plan.slice(&row.slice());
         let plan = plan.map_err(|faults| failed(error::bad_run(&row.pipeline, faults)))?;
-        let context = ScriptContext {
-            caller,
-            run_id: Some(id.clone()),
-        };
+        let context = ScriptContext { caller, run_id: Some(id.clone()) };
         let work = |step: &super::plan::Step, arguments: Vec<Dynamic>| {
             let (liquid, run, node) = (self.clone(), id.clone(), step.node.name.clone());
             let print = move |printed: crate::kernel::script::Printed<'_>| {
@@ -187,26 +170,18 @@ impl Liquid {
                 liquid.log(&run, "INFO", printed.text, fields);
             };
             let flag = turn.stopper.flag();
-            self.0
-                .scripts
-                .call(&ready, step, arguments, &context, flag, print)
+            self.0.scripts.call(&ready, step, arguments, &context, flag, print)
         };
         let job = Job {
             plan: &plan,
-            width: if row.runner == Runner::Parallel {
-                self.0.config.width()
-            } else {
-                1
-            },
+            width: if row.runner == Runner::Parallel { self.0.config.width() } else { 1 },
             keep: wanted(&plan, row).into_iter().collect(),
             stopper: &turn.stopper,
             work: &work,
             tell: &|index, told| self.told(id, book, index, &told),
         };
         let inputs = object(&row.inputs_json);
-        let inputs = inputs
-            .iter()
-            .map(|(name, value)| (name.clone(), to_dynamic(value)));
+        let inputs = inputs.iter().map(|(name, value)| (name.clone(), to_dynamic(value)));
         let kept = job.run(inputs.collect())?;
         outputs(&wanted(&plan, row), |name| kept.get(name)).map_err(failed)
     }
@@ -245,16 +220,12 @@ impl Liquid {
             Told::Started(number) => ("INFO", format!("the node `{name}` began its try {number}")),
             Told::Again(error) => (
                 "WARNING",
-                format!(
-                    "the node `{name}` failed and is tried again: {}",
-                    error::in_words(error)
-                ),
+                format!("the node `{name}` failed and is tried again: {}", error::in_words(error)),
             ),
             Told::Done => ("INFO", format!("the node `{name}` is done")),
-            Told::Failed(error) => (
-                "ERROR",
-                format!("the node `{name}` failed: {}", error::in_words(error)),
-            ),
+            Told::Failed(error) => {
+                ("ERROR", format!("the node `{name}` failed: {}", error::in_words(error)))
+            }
             Told::Cancelled => ("WARNING", format!("the node `{name}` was cancelled")),
         };
         self.log(id, level, &words, json!({ "node": name }));
@@ -299,11 +270,7 @@ impl Liquid {
         for _try in 0..LAST_TRIES {
             match store::advance(&*self.0.records, id, held, state, Some(&event)) {
                 Ok(_) => {
-                    let level = if state.error.is_some() {
-                        "ERROR"
-                    } else {
-                        "INFO"
-                    };
+                    let level = if state.error.is_some() { "ERROR" } else { "INFO" };
                     let words = match &state.error {
                         Some(error) => format!("the run {}: {error}", state.state),
                         None => format!("the run ended: {}", state.state),
@@ -352,9 +319,7 @@ impl Book {
         let page = page.unwrap_or_else(PoisonError::into_inner);
         // The whole state is written each time, so larger runs are written more seldom.
         let pause = PAUSE + PAUSE * u32::try_from(page.state.nodes.len() / 1000).unwrap_or(0);
-        let waited = self
-            .bell
-            .wait_timeout_while(page, pause, |page| !page.closed);
+        let waited = self.bell.wait_timeout_while(page, pause, |page| !page.closed);
         let mut page = waited.unwrap_or_else(PoisonError::into_inner).0;
         if page.closed {
             return None;
@@ -380,11 +345,7 @@ fn wanted(plan: &Plan, row: &RunRow) -> Vec<String> {
 fn summary(value: &Dynamic) -> Value {
     #[cfg(feature = "table")]
     if let Some(table) = value.read_lock::<crate::kernel::table::Table>() {
-        let columns: Vec<&str> = table
-            .schema()
-            .iter()
-            .map(|column| column.name.as_str())
-            .collect();
+        let columns: Vec<&str> = table.schema().iter().map(|column| column.name.as_str()).collect();
         return json!({ "type": "table", "rows": table.rows(), "columns": columns });
     }
     let kind = value.type_name().rsplit("::").next().unwrap_or_default();

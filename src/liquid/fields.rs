@@ -27,10 +27,7 @@ impl<'a> Fields<'a> {
                 || format!("it may be {}", known.join(", ")),
                 |near| format!("did you mean `{near}`?"),
             );
-            faults.push(Fault::new(
-                format!("/{name}"),
-                format!("is no field here: {hint}"),
-            ));
+            faults.push(Fault::new(format!("/{name}"), format!("is no field here: {hint}")));
         }
         Self { map, faults }
     }
@@ -73,10 +70,9 @@ impl<'a> Fields<'a> {
     pub(super) fn texts(&mut self, name: &str) -> Vec<String> {
         let read = |value: &Value| match value {
             Value::String(one) => Some(vec![one.clone()]),
-            Value::Array(items) => items
-                .iter()
-                .map(|item| item.as_str().map(str::to_owned))
-                .collect(),
+            Value::Array(items) => {
+                items.iter().map(|item| item.as_str().map(str::to_owned)).collect()
+            }
             _ => None,
         };
         self.read(name, "a list of texts", read).unwrap_or_default()
@@ -84,8 +80,7 @@ impl<'a> Fields<'a> {
 
     /// An object.
     pub(super) fn object(&mut self, name: &str) -> Map<String, Value> {
-        self.read(name, "an object", |value| value.as_object().cloned())
-            .unwrap_or_default()
+        self.read(name, "an object", |value| value.as_object().cloned()).unwrap_or_default()
     }
 
     /// `true` or `false`.
@@ -95,9 +90,7 @@ impl<'a> Fields<'a> {
 
     /// A duration.
     pub(super) fn duration(&mut self, name: &str) -> Option<Duration> {
-        self.read(name, "a duration such as \"15s\"", |value| {
-            parse_duration(value.as_str()?).ok()
-        })
+        self.read(name, "a duration such as \"15s\"", |value| parse_duration(value.as_str()?).ok())
     }
 
     /// A time.
@@ -111,9 +104,7 @@ impl<'a> Fields<'a> {
     /// A whole number within bounds.
     pub(super) fn whole(&mut self, name: &str, low: u64, high: u64) -> Option<u64> {
         let what = format!("a whole number from {low} to {high}");
-        self.read(name, &what, |value| {
-            value.as_u64().filter(|n| (low..=high).contains(n))
-        })
+        self.read(name, &what, |value| value.as_u64().filter(|n| (low..=high).contains(n)))
     }
 
     /// One of some words.
@@ -122,10 +113,7 @@ impl<'a> Fields<'a> {
         let what = format!("one of {}", list.join(", "));
         self.read(name, &what, |value| {
             let given = value.as_str()?;
-            words
-                .iter()
-                .find(|(word, _)| *word == given)
-                .map(|(_, value)| *value)
+            words.iter().find(|(word, _)| *word == given).map(|(_, value)| *value)
         })
     }
 

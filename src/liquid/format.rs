@@ -67,11 +67,7 @@ impl From<&Caller> for CallerRow {
 
 impl From<CallerRow> for Caller {
     fn from(row: CallerRow) -> Self {
-        Self {
-            name: row.name,
-            role: row.role,
-            scopes: row.scopes,
-        }
+        Self { name: row.name, role: row.role, scopes: row.scopes }
     }
 }
 
@@ -158,11 +154,7 @@ pub(super) struct EpochRow {
 
 impl RunRow {
     pub(super) fn slice(&self) -> Slice {
-        Slice {
-            from: self.from.clone(),
-            to: self.to.clone(),
-            tags: self.tags.clone(),
-        }
+        Slice { from: self.from.clone(), to: self.to.clone(), tags: self.tags.clone() }
     }
 }
 

@@ -81,10 +81,7 @@ fn run_routes(table: Routes<Liquid>) -> Routes<Liquid> {
             get("/api/v1/runs", READ, list_runs)
                 .says("List runs, newest first")
                 .query("pipeline", "runs of this pipeline")
-                .query(
-                    "state",
-                    "queued, running, succeeded, failed, cancelled or interrupted",
-                )
+                .query("state", "queued, running, succeeded, failed, cancelled or interrupted")
                 .paged()
                 .answers::<List<Run>>(200),
         )
@@ -94,11 +91,7 @@ fn run_routes(table: Routes<Liquid>) -> Routes<Liquid> {
                 .query("wait", "how long to wait for its end, such as 30s")
                 .answers::<Run>(200),
         )
-        .add(
-            post("/api/v1/runs/{id}/cancel", WRITE, cancel)
-                .says("End a run")
-                .answers::<Run>(200),
-        )
+        .add(post("/api/v1/runs/{id}/cancel", WRITE, cancel).says("End a run").answers::<Run>(200))
 }
 
 fn schedule_routes(table: Routes<Liquid>) -> Routes<Liquid> {
@@ -143,10 +136,7 @@ fn schedule_routes(table: Routes<Liquid>) -> Routes<Liquid> {
 
 /// What a run is asked for.
 #[derive(utoipa::ToSchema)]
-#[expect(
-    dead_code,
-    reason = "the shape for the API's description; read field by field"
-)]
+#[expect(dead_code, reason = "the shape for the API's description; read field by field")]
 struct RunBody {
     /// Values for the pipeline's inputs.
     #[schema(value_type = Option<Object>)]
@@ -165,10 +155,7 @@ struct RunBody {
 
 /// A schedule as it is given.
 #[derive(utoipa::ToSchema)]
-#[expect(
-    dead_code,
-    reason = "the shape for the API's description; read field by field"
-)]
+#[expect(dead_code, reason = "the shape for the API's description; read field by field")]
 struct ScheduleBody {
     pipeline: String,
     cron: String,
@@ -189,10 +176,7 @@ struct ScheduleBody {
 
 /// Which firings to make up.
 #[derive(utoipa::ToSchema)]
-#[expect(
-    dead_code,
-    reason = "the shape for the API's description; read field by field"
-)]
+#[expect(dead_code, reason = "the shape for the API's description; read field by field")]
 struct BackfillBody {
     /// The first instant.
     from: String,
@@ -241,18 +225,11 @@ struct NextQuery {
 type Named = Parted<String>;
 
 fn expected(conditions: Conditions) -> Expected {
-    Expected {
-        revision: conditions.revision,
-        create_only: conditions.create_only,
-    }
+    Expected { revision: conditions.revision, create_only: conditions.create_only }
 }
 
 fn status(new: bool) -> StatusCode {
-    if new {
-        StatusCode::CREATED
-    } else {
-        StatusCode::OK
-    }
+    if new { StatusCode::CREATED } else { StatusCode::OK }
 }
 
 async fn list_pipelines(
@@ -261,9 +238,7 @@ async fn list_pipelines(
 ) -> Result<Json<List<Pipeline>>> {
     let (limit, after) = (page.limit()?, page.after()?);
     let found = off_thread(move || liquid.pipelines(after.as_deref(), limit + 1)).await?;
-    Ok(Json(List::page(found, limit, |pipeline| {
-        pipeline.name.clone()
-    })))
+    Ok(Json(List::page(found, limit, |pipeline| pipeline.name.clone())))
 }
 
 async fn get_pipeline(
@@ -294,12 +269,7 @@ async fn put_pipeline(
 /// The script of a body: text, or JSON with `source`.
 fn source(headers: &HeaderMap, body: &[u8]) -> Result<String> {
     let kind = text_of(headers, header::CONTENT_TYPE.as_str()).unwrap_or("text/plain");
-    let kind = kind
-        .split(';')
-        .next()
-        .unwrap_or_default()
-        .trim()
-        .to_ascii_lowercase();
+    let kind = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     match kind.as_str() {
         "application/json" => {
             let body: Map<String, Value> = parse_json(body)?;
@@ -359,21 +329,13 @@ async fn start(
     };
     let run = off_thread(work).await?;
     let run = waited(&liquid, run, wait).await?;
-    let status = if run.state.is_over() {
-        StatusCode::OK
-    } else {
-        StatusCode::ACCEPTED
-    };
+    let status = if run.state.is_over() { StatusCode::OK } else { StatusCode::ACCEPTED };
     Ok((status, Json(run)))
 }
 
 /// A body of JSON; none at all is an empty object.
 fn object(body: &[u8]) -> Result<Map<String, Value>> {
-    if body.trim_ascii().is_empty() {
-        Ok(Map::new())
-    } else {
-        parse_json(body)
-    }
+    if body.trim_ascii().is_empty() { Ok(Map::new()) } else { parse_json(body) }
 }
 
 fn wait(given: Option<&str>) -> Result<Duration> {
@@ -413,18 +375,11 @@ async fn list_runs(
     Params(query): Params<RunsQuery>,
 ) -> Result<Json<List<Run>>> {
     let (limit, after) = (query.page.limit()?, query.page.after()?);
-    let state = query
-        .state
-        .as_deref()
-        .filter(|text| !text.is_empty())
-        .map(str::parse)
-        .transpose()?;
+    let state =
+        query.state.as_deref().filter(|text| !text.is_empty()).map(str::parse).transpose()?;
     let pipeline = query.pipeline.filter(|text| !text.is_empty());
     let pipeline = pipeline.map(|name| Name::new(&name)).transpose()?;
-    let filter = RunFilter {
-        pipeline: pipeline.map(|name| name.as_str().to_owned()),
-        state,
-    };
+    let filter = RunFilter { pipeline: pipeline.map(|name| name.as_str().to_owned()), state };
     let found = off_thread(move || liquid.runs(&filter, after.as_deref(), limit + 1)).await?;
     Ok(Json(List::page(found, limit, |run| run.id.clone())))
 }
@@ -445,9 +400,7 @@ async fn cancel(
     caller: Caller,
     Parted(id): Named,
 ) -> Result<Json<Run>> {
-    off_thread(move || liquid.cancel(&id, &caller))
-        .await
-        .map(Json)
+    off_thread(move || liquid.cancel(&id, &caller)).await.map(Json)
 }
 
 async fn list_schedules(
@@ -456,9 +409,7 @@ async fn list_schedules(
 ) -> Result<Json<List<Schedule>>> {
     let (limit, after) = (page.limit()?, page.after()?);
     let found = off_thread(move || liquid.schedules(after.as_deref(), limit + 1)).await?;
-    Ok(Json(List::page(found, limit, |schedule| {
-        schedule.name.clone()
-    })))
+    Ok(Json(List::page(found, limit, |schedule| schedule.name.clone())))
 }
 
 async fn get_schedule(
@@ -503,11 +454,7 @@ async fn next(
     let count = query.n.unwrap_or(5);
     if !(1..=NEXT_MAX).contains(&count) {
         let why = format!("`n` is a number from 1 to {NEXT_MAX}");
-        return Err(Error::invalid(
-            "bad_query",
-            why.clone(),
-            vec![Fault::new("n", why)],
-        ));
+        return Err(Error::invalid("bad_query", why.clone(), vec![Fault::new("n", why)]));
     }
     let after = query.after.as_deref().map(Time::parse).transpose()?;
     let items = off_thread(move || liquid.next_firings(&name, after, count)).await?;

@@ -143,25 +143,14 @@ struct Inner {
 
 impl fmt::Debug for Liquid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Liquid")
-            .field("epoch", &self.0.epoch)
-            .finish_non_exhaustive()
+        f.debug_struct("Liquid").field("epoch", &self.0.epoch).finish_non_exhaustive()
     }
 }
 
 impl Liquid {
     /// Opens the slice: runs that were cut off become `interrupted`, queued ones begin.
     pub fn open(parts: Parts) -> Result<Self> {
-        let Parts {
-            records,
-            clock,
-            bus,
-            fence,
-            modules,
-            log,
-            standing,
-            config,
-        } = parts;
+        let Parts { records, clock, bus, fence, modules, log, standing, config } = parts;
         let scripts = scripts::Scripts::open(fence, modules)?;
         let epoch = next_epoch(&records)?;
         let opened_at = clock.now();
@@ -216,10 +205,9 @@ impl Liquid {
 fn next_epoch(records: &SharedRecords) -> Result<u64> {
     let row = records.get("epoch")?;
     let (number, expect) = match &row {
-        Some(row) => (
-            decode::<format::EpochRow>(&row.value)?.number,
-            Expect::Revision(row.revision),
-        ),
+        Some(row) => {
+            (decode::<format::EpochRow>(&row.value)?.number, Expect::Revision(row.revision))
+        }
         None => (0, Expect::Absent),
     };
     let number = number + 1;
@@ -229,10 +217,7 @@ fn next_epoch(records: &SharedRecords) -> Result<u64> {
 
 /// Whether a change lost a race that can be run again.
 fn lost_race(error: &Error) -> bool {
-    matches!(
-        error.code(),
-        "stale_revision" | "row_exists" | "row_missing"
-    )
+    matches!(error.code(), "stale_revision" | "row_exists" | "row_missing")
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

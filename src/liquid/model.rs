@@ -149,18 +149,11 @@ impl FromStr for RunState {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        let found = Self::WORDS
-            .iter()
-            .find(|(word, _)| *word == text)
-            .map(|(_, state)| *state);
+        let found = Self::WORDS.iter().find(|(word, _)| *word == text).map(|(_, state)| *state);
         found.ok_or_else(|| {
             let words: Vec<_> = Self::WORDS.iter().map(|(word, _)| *word).collect();
             let detail = format!("`state` is one of {}", words.join(", "));
-            Error::invalid(
-                "bad_query",
-                detail.clone(),
-                vec![Fault::new("state", detail)],
-            )
+            Error::invalid("bad_query", detail.clone(), vec![Fault::new("state", detail)])
         })
     }
 }

@@ -114,11 +114,7 @@ impl From<&Node> for NodeInfo {
         let owned = |names: Vec<&str>| names.into_iter().map(str::to_owned).collect();
         Self {
             name: node.name.clone(),
-            function: if node.is_closure() {
-                "closure".into()
-            } else {
-                node.function.clone()
-            },
+            function: if node.is_closure() { "closure".into() } else { node.function.clone() },
             inputs: owned(node.inputs.values()),
             outputs: owned(node.outputs.values()),
             tags: node.tags.clone(),

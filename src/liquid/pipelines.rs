@@ -70,10 +70,8 @@ impl Liquid {
         let ready = Arc::new(self.0.scripts.read(source)?);
         for _try in 0..TRIES {
             let found = self.0.records.get(&key(name.as_str()))?;
-            let current = found
-                .as_ref()
-                .map(|row| decode::<PipelineRow>(&row.value))
-                .transpose()?;
+            let current =
+                found.as_ref().map(|row| decode::<PipelineRow>(&row.value)).transpose()?;
             meets(name, current.as_ref(), expected)?;
             if let Some(current) = current.as_ref().filter(|current| current.source == source) {
                 return Ok((shown(name.as_str(), current.clone())?, false));
@@ -98,33 +96,23 @@ impl Liquid {
     fn keep(&self, name: &Name, row: &PipelineRow, found: Option<&Row>) -> Result<()> {
         let bytes = encode(row)?;
         let expect = found.map_or(Expect::Absent, |row| Expect::Revision(row.revision));
-        let set = ChangeSet::new()
-            .put(key(name.as_str()), expect, bytes.clone())
-            .put(
-                format!("{}{:020}", history(name.as_str()), row.revision),
-                Expect::Absent,
-                bytes,
-            );
+        let set = ChangeSet::new().put(key(name.as_str()), expect, bytes.clone()).put(
+            format!("{}{:020}", history(name.as_str()), row.revision),
+            Expect::Absent,
+            bytes,
+        );
         let payload = serde_json::json!({ "name": name, "revision": row.revision });
         let event = Event::new("pipeline.saved", name.as_str(), row.saved_at, payload);
         let set = feed::tell(set, &event)?;
-        let set = feed::audit(
-            set,
-            &self.audited(&row.saved_by, "pipeline.save", name.as_str()),
-        )?;
+        let set = feed::audit(set, &self.audited(&row.saved_by, "pipeline.save", name.as_str()))?;
         self.0.records.apply(set)?;
         self.publish(&event);
         Ok(())
     }
 
     fn last_revision(&self, name: &str) -> Result<u64> {
-        let newest = self
-            .0
-            .records
-            .scan(&Scan::prefix(history(name)).reverse().limit(1))?;
-        newest
-            .first()
-            .map_or(Ok(0), |row| Ok(decode::<PipelineRow>(&row.value)?.revision))
+        let newest = self.0.records.scan(&Scan::prefix(history(name)).reverse().limit(1))?;
+        newest.first().map_or(Ok(0), |row| Ok(decode::<PipelineRow>(&row.value)?.revision))
     }
 
     /// A pipeline: the current revision, or the one asked for.
@@ -135,10 +123,9 @@ impl Liquid {
     pub(super) fn pipeline_row(&self, name: &str, revision: Option<u64>) -> Result<PipelineRow> {
         let (key, missing) = match revision {
             None => (key(name), error::pipeline_not_found(name)),
-            Some(number) => (
-                format!("{}{number:020}", history(name)),
-                error::revision_not_found(name, number),
-            ),
+            Some(number) => {
+                (format!("{}{number:020}", history(name)), error::revision_not_found(name, number))
+            }
         };
         let row = self.0.records.get(&key)?.ok_or(missing)?;
         decode(&row.value)
@@ -152,10 +139,7 @@ impl Liquid {
         let name = |row: &Row| row.key.trim_start_matches("pipeline/").to_owned();
         let short = |row: &Row| {
             let shown = shown(&name(row), decode(&row.value)?)?;
-            Ok(Pipeline {
-                source: None,
-                ..shown
-            })
+            Ok(Pipeline { source: None, ..shown })
         };
         rows.iter().map(short).collect()
     }
@@ -167,10 +151,7 @@ impl Liquid {
         let event = Event::new("pipeline.deleted", name.as_str(), self.now(), payload);
         let set = ChangeSet::new().delete(key(name.as_str()), Expect::Present);
         let set = feed::tell(set, &event)?;
-        let set = feed::audit(
-            set,
-            &self.audited(&caller.name, "pipeline.delete", name.as_str()),
-        )?;
+        let set = feed::audit(set, &self.audited(&caller.name, "pipeline.delete", name.as_str()))?;
         match self.0.records.apply(set) {
             Err(refused) if lost_race(&refused) => {
                 return Err(error::pipeline_not_found(name.as_str()));
@@ -248,11 +229,8 @@ fn row(
     by: &str,
 ) -> Result<PipelineRow> {
     let plan = &ready.plan;
-    let shape = Shape {
-        nodes: plan.nodes(),
-        inputs: plan.inputs.clone(),
-        outputs: plan.outputs.clone(),
-    };
+    let shape =
+        Shape { nodes: plan.nodes(), inputs: plan.inputs.clone(), outputs: plan.outputs.clone() };
     let shape_json = serde_json::to_string(&shape)
         .map_err(|source| crate::kernel::Error::internal(format!("pipeline shape: {source}")))?;
     Ok(PipelineRow {

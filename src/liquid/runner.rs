@@ -117,34 +117,18 @@ impl Job<'_> {
         for (name, value) in inputs {
             catalog.put(name, value);
         }
-        let open: Vec<usize> = self
-            .plan
-            .steps
-            .iter()
-            .map(|step| step.needs.len())
-            .collect();
+        let open: Vec<usize> = self.plan.steps.iter().map(|step| step.needs.len()).collect();
         let ready = open.iter().enumerate().filter(|(_, open)| **open == 0);
         let ready: BTreeSet<usize> = ready.map(|(index, _)| index).collect();
         let left = self.plan.steps.len();
-        let board = Board {
-            ready,
-            open,
-            left,
-            catalog,
-            failed: None,
-        };
-        let floor = Floor {
-            job: self,
-            board: Mutex::new(board),
-            bell: Condvar::new(),
-        };
+        let board = Board { ready, open, left, catalog, failed: None };
+        let floor = Floor { job: self, board: Mutex::new(board), bell: Condvar::new() };
         let width = self.width.clamp(1, left.max(1));
         std::thread::scope(|scope| {
             for number in 1..width {
                 let name = format!("drip-node-{number}");
-                let started = std::thread::Builder::new()
-                    .name(name)
-                    .spawn_scoped(scope, || floor.work());
+                let started =
+                    std::thread::Builder::new().name(name).spawn_scoped(scope, || floor.work());
                 // Fewer hands do the same work.
                 if let Err(error) = started {
                     tracing::warn!(%error, "no thread for another node");
@@ -153,10 +137,7 @@ impl Job<'_> {
             }
             floor.work();
         });
-        let board = floor
-            .board
-            .into_inner()
-            .unwrap_or_else(PoisonError::into_inner);
+        let board = floor.board.into_inner().unwrap_or_else(PoisonError::into_inner);
         match board.failed {
             Some(ended) => Err(ended),
             None if board.left > 0 => Err(Ended::Cancelled),
@@ -195,10 +176,7 @@ impl Floor<'_> {
                 return Some((index, step.arguments.iter().map(take).collect()));
             }
             // A step that ends rings; a stop is seen when the running steps end on its account.
-            board = self
-                .bell
-                .wait(board)
-                .unwrap_or_else(PoisonError::into_inner);
+            board = self.bell.wait(board).unwrap_or_else(PoisonError::into_inner);
         }
     }
 
@@ -209,22 +187,13 @@ impl Floor<'_> {
         step: &Step,
         arguments: Vec<Dynamic>,
     ) -> std::result::Result<Vec<(String, Dynamic)>, Ended> {
-        let Job {
-            stopper,
-            work,
-            tell,
-            ..
-        } = self.job;
+        let Job { stopper, work, tell, .. } = self.job;
         let last = step.node.retries.saturating_add(1);
         let mut wait = FIRST_WAIT;
         let mut arguments = Some(arguments);
         for number in 1..=last {
             tell(index, Told::Started(number));
-            let given = if number == last {
-                arguments.take()
-            } else {
-                arguments.clone()
-            };
+            let given = if number == last { arguments.take() } else { arguments.clone() };
             let made = work(step, given.unwrap_or_default())
                 .and_then(|value| share_out(&step.node.name, &step.node.outputs, value));
             match made {
@@ -238,10 +207,7 @@ impl Floor<'_> {
                 }
                 Err(error) if number == last => {
                     tell(index, Told::Failed(&error));
-                    return Err(Ended::Failed {
-                        node: Some(step.node.name.clone()),
-                        error,
-                    });
+                    return Err(Ended::Failed { node: Some(step.node.name.clone()), error });
                 }
                 Err(error) => tell(index, Told::Again(&error)),
             }
@@ -302,10 +268,7 @@ fn share_out(node: &str, outputs: &Outputs, value: Dynamic) -> Result<Vec<(Strin
             Ok(names.iter().cloned().zip(items).collect())
         }
         Outputs::Several(names) => {
-            let pairs: Vec<_> = names
-                .iter()
-                .map(|name| (name.clone(), name.clone()))
-                .collect();
+            let pairs: Vec<_> = names.iter().map(|name| (name.clone(), name.clone())).collect();
             fields(node, &pairs, value)
         }
         Outputs::ByField(pairs) => fields(node, pairs, value),
@@ -330,10 +293,7 @@ fn fields(
         return Err(error::missing_fields(node, &missing));
     }
     let mut take = |field: &str| map.remove(field).unwrap_or_default();
-    Ok(pairs
-        .iter()
-        .map(|(field, name)| (name.clone(), take(field)))
-        .collect())
+    Ok(pairs.iter().map(|(field, name)| (name.clone(), take(field))).collect())
 }
 
 #[cfg(test)]

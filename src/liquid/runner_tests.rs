@@ -27,10 +27,7 @@ fn plan(nodes: Vec<Node>) -> Plan {
 }
 
 /// Each node makes the sum of what it takes, and one more.
-#[expect(
-    clippy::unnecessary_wraps,
-    reason = "it stands for a call, which can fail"
-)]
+#[expect(clippy::unnecessary_wraps, reason = "it stands for a call, which can fail")]
 fn sum(_step: &Step, arguments: Vec<Dynamic>) -> Result<Dynamic> {
     let all: i64 = arguments.iter().map(|value| value.as_int().unwrap()).sum();
     Ok(Dynamic::from_int((all + 1) % 1_000_003))
@@ -51,15 +48,8 @@ fn run(
         tell: &|_, _| {},
     };
     let inputs = (1_i64..).zip(&plan.inputs);
-    let kept = job.run(
-        inputs
-            .map(|(n, name)| (name.clone(), Dynamic::from_int(n)))
-            .collect(),
-    )?;
-    Ok(kept
-        .into_iter()
-        .map(|(name, value)| (name, value.as_int().unwrap()))
-        .collect())
+    let kept = job.run(inputs.map(|(n, name)| (name.clone(), Dynamic::from_int(n))).collect())?;
+    Ok(kept.into_iter().map(|(name, value)| (name, value.as_int().unwrap())).collect())
 }
 
 proptest! {
@@ -101,14 +91,7 @@ proptest! {
 
 #[test]
 fn two_nodes_of_a_parallel_run_do_run_at_the_same_time() {
-    let leaf = |n: usize| {
-        node(
-            format!("n{n}"),
-            vec![],
-            Outputs::Whole(Some(format!("v{n}"))),
-            0,
-        )
-    };
+    let leaf = |n: usize| node(format!("n{n}"), vec![], Outputs::Whole(Some(format!("v{n}"))), 0);
     let plan = plan(vec![leaf(0), leaf(1)]);
     // Each waits for the other: one after the other they would never end.
     let both = std::sync::Barrier::new(2);
@@ -121,12 +104,7 @@ fn two_nodes_of_a_parallel_run_do_run_at_the_same_time() {
 
 #[test]
 fn a_node_is_tried_again_as_often_as_it_may_be() {
-    let plan = plan(vec![node(
-        "n".into(),
-        vec![],
-        Outputs::Whole(Some("v".into())),
-        1,
-    )]);
+    let plan = plan(vec![node("n".into(), vec![], Outputs::Whole(Some("v".into())), 1)]);
     let tries = AtomicUsize::new(0);
     let second = |_: &Step, _: Vec<Dynamic>| match tries.fetch_add(1, Ordering::SeqCst) {
         0 => Err(Error::internal("not yet")),
@@ -138,35 +116,21 @@ fn a_node_is_tried_again_as_often_as_it_may_be() {
         Err(Error::internal("never"))
     };
     let before = tries.load(Ordering::SeqCst);
-    let Err(Ended::Failed { node, .. }) = run(&plan, 1, &never) else {
-        panic!("it failed")
-    };
-    assert_eq!(
-        (node.as_deref(), tries.load(Ordering::SeqCst) - before),
-        (Some("n"), 2)
-    );
+    let Err(Ended::Failed { node, .. }) = run(&plan, 1, &never) else { panic!("it failed") };
+    assert_eq!((node.as_deref(), tries.load(Ordering::SeqCst) - before), (Some("n"), 2));
 }
 
 #[test]
 fn nothing_begins_after_a_failure() {
     let chain = |n: usize, input: &[&str]| {
         let inputs = input.iter().map(|i| (*i).to_owned()).collect();
-        node(
-            format!("n{n}"),
-            inputs,
-            Outputs::Whole(Some(format!("v{n}"))),
-            0,
-        )
+        node(format!("n{n}"), inputs, Outputs::Whole(Some(format!("v{n}"))), 0)
     };
     let plan = plan(vec![chain(0, &[]), chain(1, &["v0"]), chain(2, &["v1"])]);
     let begun = AtomicUsize::new(0);
     let fail = |step: &Step, _: Vec<Dynamic>| {
         begun.fetch_add(1, Ordering::SeqCst);
-        if step.node.name == "n1" {
-            Err(Error::internal("no"))
-        } else {
-            Ok(Dynamic::UNIT)
-        }
+        if step.node.name == "n1" { Err(Error::internal("no")) } else { Ok(Dynamic::UNIT) }
     };
     for width in [1, 3] {
         begun.store(0, Ordering::SeqCst);
@@ -188,28 +152,14 @@ fn what_a_function_returned_is_shared_out_by_place_or_by_name() {
     let several = Outputs::Several(names(&["b", "a"]));
     let shared = |outputs: &Outputs, value: Dynamic| {
         let made = share_out("n", outputs, value)?;
-        Ok::<_, Error>(
-            made.into_iter()
-                .map(|(n, v)| (n, v.as_int().unwrap()))
-                .collect::<Vec<_>>(),
-        )
+        Ok::<_, Error>(made.into_iter().map(|(n, v)| (n, v.as_int().unwrap())).collect::<Vec<_>>())
     };
-    assert_eq!(
-        shared(&several, array()).unwrap(),
-        [("b".into(), 1), ("a".into(), 2)]
-    );
-    assert_eq!(
-        shared(&several, map()).unwrap(),
-        [("b".into(), 2), ("a".into(), 1)]
-    );
+    assert_eq!(shared(&several, array()).unwrap(), [("b".into(), 1), ("a".into(), 2)]);
+    assert_eq!(shared(&several, map()).unwrap(), [("b".into(), 2), ("a".into(), 1)]);
     let renamed = Outputs::ByField(vec![("b".into(), "x".into())]);
     assert_eq!(shared(&renamed, map()).unwrap(), [("x".into(), 2)]);
     for (outputs, value, word) in [
-        (
-            Outputs::Several(names(&["a", "b", "c"])),
-            array(),
-            "3 outputs",
-        ),
+        (Outputs::Several(names(&["a", "b", "c"])), array(), "3 outputs"),
         (Outputs::Several(names(&["a", "z"])), map(), "`z`"),
         (several, 5_i64.into(), "i64"),
         (renamed, array(), "array"),

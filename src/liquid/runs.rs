@@ -38,12 +38,7 @@ pub(super) struct Origin {
 
 impl Origin {
     fn manual() -> Self {
-        Self {
-            cause: "manual".into(),
-            scheduled_at: None,
-            schedule: None,
-            lane: None,
-        }
+        Self { cause: "manual".into(), scheduled_at: None, schedule: None, lane: None }
     }
 }
 
@@ -75,17 +70,11 @@ impl Liquid {
         }
         let row = self.pipeline_row(pipeline.as_str(), None)?;
         let begun = self.prepare(pipeline.as_str(), &row, request, caller, Origin::manual())?;
-        let audit = self.audited(
-            &caller.name,
-            "run.start",
-            &format!("{pipeline}/{}", begun.id),
-        );
+        let audit = self.audited(&caller.name, "run.start", &format!("{pipeline}/{}", begun.id));
         let set = store::begin(ChangeSet::new(), &begun.id, &begun.row, &begun.state)?;
         let set = feed::audit(set, &audit)?;
         let answer = serde_json::json!({ "id": begun.id });
-        self.0
-            .records
-            .apply(feed::remember(set, retry, &answer, now)?)?;
+        self.0.records.apply(feed::remember(set, retry, &answer, now)?)?;
         self.enqueue(&begun);
         self.run(&begun.id)
     }
@@ -94,13 +83,7 @@ impl Liquid {
     pub(super) fn enqueue(&self, begun: &Begun) {
         let Begun { id, row, state } = begun;
         if state.state.is_over() {
-            self.publish(&store::event(
-                "run.finished",
-                id,
-                row,
-                state,
-                row.created_at,
-            ));
+            self.publish(&store::event("run.finished", id, row, state, row.created_at));
             return;
         }
         self.0.desk.queue(waiting(id, row));
@@ -118,10 +101,7 @@ impl Liquid {
         origin: Origin,
     ) -> Result<Begun> {
         let ready = self.ready(name, pipeline)?;
-        let plan = ready
-            .plan
-            .slice(&request.slice)
-            .map_err(|f| error::bad_run(name, f))?;
+        let plan = ready.plan.slice(&request.slice).map_err(|f| error::bad_run(name, f))?;
         fits(name, &ready.plan, &plan, &request)?;
         let nodes = plan.steps.iter().map(|step| NodeRow {
             name: step.node.name.clone(),
@@ -130,21 +110,11 @@ impl Liquid {
             finished_at: None,
             tries: 0,
             error: None,
-            outputs: step
-                .node
-                .outputs
-                .values()
-                .into_iter()
-                .map(str::to_owned)
-                .collect(),
+            outputs: step.node.outputs.values().into_iter().map(str::to_owned).collect(),
         });
         let state = RunStateRow::queued(self.0.epoch, nodes.collect());
         let row = self.head(name, pipeline.revision, request, caller, origin);
-        Ok(Begun {
-            id: new_id(),
-            row,
-            state,
-        })
+        Ok(Begun { id: new_id(), row, state })
     }
 
     /// What a run was asked for, as it is kept.
@@ -182,13 +152,8 @@ impl Liquid {
     /// Runs, newest first, older than `before`.
     pub fn runs(&self, filter: &RunFilter, before: Option<&str>, limit: usize) -> Result<Vec<Run>> {
         let prefix = match filter {
-            RunFilter {
-                pipeline: Some(pipeline),
-                ..
-            } => store::of_pipeline(pipeline),
-            RunFilter {
-                state: Some(state), ..
-            } => store::in_state(*state),
+            RunFilter { pipeline: Some(pipeline), .. } => store::of_pipeline(pipeline),
+            RunFilter { state: Some(state), .. } => store::in_state(*state),
             RunFilter { .. } => store::run_key(""),
         };
         let mut found = Vec::new();
@@ -232,9 +197,7 @@ impl Liquid {
         let subject = format!("{}/{id}", row.pipeline);
         let audit = self.audited(&caller.name, "run.cancel", &subject);
         if let Some(turn) = self.0.desk.running(id) {
-            self.0
-                .records
-                .apply(feed::audit(ChangeSet::new(), &audit)?)?;
+            self.0.records.apply(feed::audit(ChangeSet::new(), &audit)?)?;
             turn.stopper.stop();
             return self.wait(id, Duration::from_secs(1));
         }
@@ -246,9 +209,7 @@ impl Liquid {
             _ => self.0.desk.withdrawn(),
         }
         if ended? {
-            self.0
-                .records
-                .apply(feed::audit(ChangeSet::new(), &audit)?)?;
+            self.0.records.apply(feed::audit(ChangeSet::new(), &audit)?)?;
         }
         self.run(id)
     }
@@ -290,13 +251,8 @@ impl Liquid {
                 continue;
             }
             let row = store::run_row(&*self.0.records, &id)?;
-            let settled = self.settle(
-                &id,
-                &row,
-                &held,
-                RunState::Interrupted,
-                NodeState::Interrupted,
-            );
+            let settled =
+                self.settle(&id, &row, &held, RunState::Interrupted, NodeState::Interrupted);
             match settled {
                 Err(refused) if !lost_race(&refused) => return Err(refused),
                 _ => tracing::warn!(run = %id, "a run was cut off when the daemon ended"),
@@ -318,29 +274,18 @@ impl Liquid {
     fn old(&self, state: RunState) -> Result<Vec<String>> {
         let prefix = store::in_state(state);
         let rows = self.0.records.scan(&Scan::prefix(&prefix))?;
-        Ok(rows
-            .into_iter()
-            .map(|row| row.key.trim_start_matches(&prefix).to_owned())
-            .collect())
+        Ok(rows.into_iter().map(|row| row.key.trim_start_matches(&prefix).to_owned()).collect())
     }
 }
 
 fn waiting(id: &str, row: &RunRow) -> Waiting {
-    Waiting {
-        id: id.to_owned(),
-        schedule: row.schedule.clone(),
-        lane: row.lane.clone(),
-    }
+    Waiting { id: id.to_owned(), schedule: row.schedule.clone(), lane: row.lane.clone() }
 }
 
 /// Whether a run can have what it needs; the error names every fault.
 fn fits(name: &str, whole: &Plan, part: &Plan, request: &RunRequest) -> Result<()> {
-    let missing: Vec<String> = part
-        .inputs
-        .iter()
-        .filter(|input| !request.inputs.contains_key(*input))
-        .cloned()
-        .collect();
+    let missing: Vec<String> =
+        part.inputs.iter().filter(|input| !request.inputs.contains_key(*input)).cloned().collect();
     let known = whole.values();
     let made = part.made();
     let mut faults = Vec::new();

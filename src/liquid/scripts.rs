@@ -36,16 +36,13 @@ pub(super) struct Ready {
 impl Scripts {
     pub(super) fn open(fence: Fence, modules: Vec<(String, Shared<Module>)>) -> Result<Self> {
         // The top level has no modules: checking a script must not save or send anything.
-        let declaring = ScriptEngine::builder()
-            .fence(fence.clone())
-            .global(declare::module())
-            .build()?;
+        let declaring =
+            ScriptEngine::builder().fence(fence.clone()).global(declare::module()).build()?;
         let working = modules
             .into_iter()
-            .fold(
-                ScriptEngine::builder().fence(fence),
-                |builder, (name, module)| builder.module(name, module),
-            )
+            .fold(ScriptEngine::builder().fence(fence), |builder, (name, module)| {
+                builder.module(name, module)
+            })
             .build()?;
         Ok(Self { declaring, working })
     }
@@ -59,9 +56,7 @@ impl Scripts {
             .eval(&program, Vec::<(String, Dynamic)>::new(), &call)
             .map_err(|failed| hint(failed, &program))?;
         let kind = value.type_name();
-        let declared = value
-            .try_cast::<Declared>()
-            .filter(|declared| declared.is_pipeline);
+        let declared = value.try_cast::<Declared>().filter(|declared| declared.is_pipeline);
         let declared = declared.ok_or_else(|| error::no_pipeline(kind))?;
         let nodes = declared.nodes.iter().map(|node| (**node).clone()).collect();
         let mut faults = declared.faults;
@@ -92,8 +87,7 @@ impl Scripts {
         if let Some(limit) = step.node.timeout {
             call = call.within(limit.min(self.working.fence().time));
         }
-        self.working
-            .call(&ready.program, &step.node.function, arguments, &call)
+        self.working.call(&ready.program, &step.node.function, arguments, &call)
     }
 }
 
@@ -111,14 +105,8 @@ fn hint(failed: Error, program: &Program) -> Error {
         return failed;
     };
     let name = name.split([' ', '(']).next().unwrap_or_default();
-    let known = program
-        .functions()
-        .iter()
-        .map(|function| function.name.as_str());
+    let known = program.functions().iter().map(|function| function.name.as_str());
     let near = nearest(name, known).map(|near| format!(": did you mean `{near}`?"));
-    let detail = format!(
-        "the script has no function `{name}`{}",
-        near.unwrap_or_default()
-    );
+    let detail = format!("the script has no function `{name}`{}", near.unwrap_or_default());
     Error::invalid("bad_pipeline", detail, failed.faults().to_vec())
 }

@@ -36,21 +36,14 @@ pub(super) fn in_state(state: RunState) -> String {
 
 /// What a run was asked for.
 pub(super) fn run_row(records: &dyn Records, id: &str) -> Result<RunRow> {
-    let row = records
-        .get(&run_key(id))?
-        .ok_or_else(|| error::run_not_found(id))?;
+    let row = records.get(&run_key(id))?.ok_or_else(|| error::run_not_found(id))?;
     decode(&row.value)
 }
 
 /// How a run stands.
 pub(super) fn held(records: &dyn Records, id: &str) -> Result<Held> {
-    let row = records
-        .get(&state_key(id))?
-        .ok_or_else(|| error::run_not_found(id))?;
-    Ok(Held {
-        state: decode(&row.value)?,
-        revision: row.revision,
-    })
+    let row = records.get(&state_key(id))?.ok_or_else(|| error::run_not_found(id))?;
+    Ok(Held { state: decode(&row.value)?, revision: row.revision })
 }
 
 /// A run as it is shown.
@@ -68,16 +61,8 @@ pub(super) fn begin(
     let set = set
         .put(run_key(id), Expect::Absent, encode(row)?)
         .put(state_key(id), Expect::Absent, encode(state)?)
-        .put(
-            format!("{}{id}", of_pipeline(&row.pipeline)),
-            Expect::Any,
-            Vec::new(),
-        )
-        .put(
-            format!("{}{id}", in_state(state.state)),
-            Expect::Any,
-            Vec::new(),
-        );
+        .put(format!("{}{id}", of_pipeline(&row.pipeline)), Expect::Any, Vec::new())
+        .put(format!("{}{id}", in_state(state.state)), Expect::Any, Vec::new());
     let set = feed::tell(set, &event("run.queued", id, row, state, row.created_at))?;
     if state.state.is_over() {
         return feed::tell(set, &event("run.finished", id, row, state, row.created_at));
@@ -93,19 +78,14 @@ pub(super) fn advance(
     state: &RunStateRow,
     told: Option<&Event>,
 ) -> Result<u64> {
-    let mut set = ChangeSet::new().put(
-        state_key(id),
-        Expect::Revision(held.revision),
-        encode(state)?,
-    );
+    let mut set =
+        ChangeSet::new().put(state_key(id), Expect::Revision(held.revision), encode(state)?);
     if held.state.state != state.state {
-        set = set
-            .delete(format!("{}{id}", in_state(held.state.state)), Expect::Any)
-            .put(
-                format!("{}{id}", in_state(state.state)),
-                Expect::Any,
-                Vec::new(),
-            );
+        set = set.delete(format!("{}{id}", in_state(held.state.state)), Expect::Any).put(
+            format!("{}{id}", in_state(state.state)),
+            Expect::Any,
+            Vec::new(),
+        );
     }
     if let Some(told) = told {
         set = feed::tell(set, told)?;
@@ -133,8 +113,5 @@ pub(super) fn newest(
     let mut scan = Scan::prefix(prefix).reverse().limit(limit);
     scan.after = before.map(|id| format!("{prefix}{id}"));
     let rows = records.scan(&scan)?;
-    Ok(rows
-        .into_iter()
-        .map(|row| row.key.trim_start_matches(prefix).to_owned())
-        .collect())
+    Ok(rows.into_iter().map(|row| row.key.trim_start_matches(prefix).to_owned()).collect())
 }

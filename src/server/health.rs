@@ -33,11 +33,7 @@ pub(super) fn routes(health: Health) -> Routes {
                 .says("Alive; never touches the disk")
                 .answers::<Value>(200),
         )
-        .add(
-            get("/healthz", Needs::Public, alive)
-                .says("The same as /livez")
-                .answers::<Value>(200),
-        )
+        .add(get("/healthz", Needs::Public, alive).says("The same as /livez").answers::<Value>(200))
         .add(
             get("/readyz", Needs::Public, ready)
                 .says("Ready: every store is open")
@@ -70,11 +66,7 @@ async fn ready(State(health): State<Health>) -> impl IntoResponse {
     let stores = health.stores();
     let is_ready =
         stores.iter().all(|(_, why)| why.is_none()) && !health.workers.shutdown().is_over();
-    let status = if is_ready {
-        StatusCode::OK
-    } else {
-        StatusCode::SERVICE_UNAVAILABLE
-    };
+    let status = if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let reasons: serde_json::Map<String, Value> = stores
         .into_iter()
         .map(|(name, why)| (name.to_owned(), why.map_or(json!("open"), Value::from)))

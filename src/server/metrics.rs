@@ -38,12 +38,8 @@ pub(super) fn render() -> String {
 
 /// The memory that the process holds, as the kernel counts it; 0 where it does not say.
 pub(super) fn resident_bytes() -> u64 {
-    let pages = std::fs::read_to_string("/proc/self/statm")
-        .ok()
-        .and_then(|text| {
-            text.split_ascii_whitespace()
-                .nth(1)
-                .and_then(|pages| pages.parse::<u64>().ok())
-        });
+    let pages = std::fs::read_to_string("/proc/self/statm").ok().and_then(|text| {
+        text.split_ascii_whitespace().nth(1).and_then(|pages| pages.parse::<u64>().ok())
+    });
     pages.unwrap_or(0) * rustix::param::page_size() as u64
 }

@@ -45,21 +45,14 @@ impl Gate {
                 .trim_matches(['[', ']'])
                 .parse::<std::net::IpAddr>()
                 .is_ok_and(|ip| ip.is_loopback());
-        loopback
-            || self
-                .hosts
-                .iter()
-                .any(|allowed| allowed.eq_ignore_ascii_case(name))
+        loopback || self.hosts.iter().any(|allowed| allowed.eq_ignore_ascii_case(name))
     }
 }
 
 /// A host without its port.
 fn host_name(host: &str) -> &str {
     if host.starts_with('[') {
-        return host
-            .find(']')
-            .and_then(|end| host.get(..=end))
-            .unwrap_or(host);
+        return host.find(']').and_then(|end| host.get(..=end)).unwrap_or(host);
     }
     host.rsplit_once(':').map_or(host, |(name, _)| name)
 }
@@ -99,14 +92,10 @@ pub(super) async fn safe_headers(request: Request, next: Next) -> Response<Body>
         (header::REFERRER_POLICY, "same-origin"),
         (header::X_FRAME_OPTIONS, "DENY"),
     ] {
-        headers
-            .entry(name)
-            .or_insert(HeaderValue::from_static(value));
+        headers.entry(name).or_insert(HeaderValue::from_static(value));
     }
     // What an account sees is for that account alone.
-    headers
-        .entry(header::CACHE_CONTROL)
-        .or_insert(HeaderValue::from_static("no-store"));
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     response
 }
 
@@ -134,10 +123,7 @@ impl Gate {
                 "this name is not one that the daemon answers to: add it to server.allowed_hosts",
             ));
         }
-        let is_safe = matches!(
-            *request.method(),
-            Method::GET | Method::HEAD | Method::OPTIONS
-        );
+        let is_safe = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
         // A form of another site could also sign a browser in, as someone else.
         let has = |name| headers.contains_key(name);
         let from_a_page = (has("sec-fetch-site") || has("origin")) && !has("authorization");
@@ -161,9 +147,7 @@ fn is_same_origin(headers: &HeaderMap, host: &str) -> bool {
         return site == "same-origin";
     }
     text_of(headers, "origin").is_some_and(|origin| {
-        origin
-            .split_once("://")
-            .is_some_and(|(_, authority)| authority.eq_ignore_ascii_case(host))
+        origin.split_once("://").is_some_and(|(_, authority)| authority.eq_ignore_ascii_case(host))
     })
 }
 
@@ -192,9 +176,8 @@ impl Gate {
     /// The records of access are local and small: a look takes microseconds, less than a thread.
     fn identify(&self, headers: &HeaderMap) -> Result<Option<(Caller, Option<String>)>> {
         if let Some(value) = text_of(headers, "authorization") {
-            let credential = value
-                .split_once(' ')
-                .filter(|(kind, _)| kind.eq_ignore_ascii_case("bearer"));
+            let credential =
+                value.split_once(' ').filter(|(kind, _)| kind.eq_ignore_ascii_case("bearer"));
             let found = match credential {
                 Some((_, credential)) => self.access.identify(credential.trim())?,
                 None => None,
@@ -221,41 +204,26 @@ impl Gate {
 /// The web session's cookie, if it was sent.
 fn cookie(headers: &HeaderMap) -> Option<&str> {
     let cookies = text_of(headers, "cookie")?;
-    let pairs = cookies
-        .split(';')
-        .filter_map(|pair| pair.trim().split_once('='));
-    pairs
-        .into_iter()
-        .find(|(name, _)| *name == COOKIE)
-        .map(|(_, value)| value)
+    let pairs = cookies.split(';').filter_map(|pair| pair.trim().split_once('='));
+    pairs.into_iter().find(|(name, _)| *name == COOKIE).map(|(_, value)| value)
 }
 
 pub(super) async fn no_such_path(request: Request) -> Error {
     known(&request).err().unwrap_or_else(|| {
-        Error::new(
-            Kind::NotFound,
-            "no_such_path",
-            "there is nothing at this path: see /docs",
-        )
+        Error::new(Kind::NotFound, "no_such_path", "there is nothing at this path: see /docs")
     })
 }
 
 pub(super) async fn no_such_method(request: Request) -> Error {
     known(&request).err().unwrap_or_else(|| {
-        Error::new(
-            Kind::NoMethod,
-            "no_such_method",
-            "this path has no such method: see /docs",
-        )
+        Error::new(Kind::NoMethod, "no_such_method", "this path has no such method: see /docs")
     })
 }
 
 /// Strangers are not told which paths and methods there are.
 fn known(request: &Request) -> Result<()> {
     let signed_in = request.extensions().get::<Caller>().is_some();
-    signed_in
-        .then_some(())
-        .ok_or_else(crate::kernel::http::unauthenticated)
+    signed_in.then_some(()).ok_or_else(crate::kernel::http::unauthenticated)
 }
 
 pub(super) fn panicked(panic: Box<dyn Any + Send>) -> Response<Body> {
@@ -285,10 +253,7 @@ mod tests {
             headers
         };
         let host = "127.0.0.1:22315";
-        assert!(is_same_origin(
-            &with("origin", "http://127.0.0.1:22315"),
-            host
-        ));
+        assert!(is_same_origin(&with("origin", "http://127.0.0.1:22315"), host));
         assert!(is_same_origin(&with("sec-fetch-site", "same-origin"), host));
         assert!(!is_same_origin(&with("origin", "http://evil.test"), host));
         assert!(!is_same_origin(&with("sec-fetch-site", "cross-site"), host));

@@ -90,10 +90,7 @@ impl Server {
 
     /// The same daemon with pages beside the API.
     pub fn with_pages(self, pages: Routes) -> Self {
-        Self {
-            pages: Some(pages),
-            ..self
-        }
+        Self { pages: Some(pages), ..self }
     }
 
     /// What every route of the API says of itself; pages are no part of it.
@@ -120,9 +117,7 @@ impl Server {
             .layer(from_fn_with_state(gate.clone(), middleware::authenticate))
             .layer(DefaultBodyLimit::max(self.config.max_body))
             .layer(from_fn_with_state(gate, middleware::check_host_and_origin))
-            .layer(tower_http::catch_panic::CatchPanicLayer::custom(
-                middleware::panicked,
-            ))
+            .layer(tower_http::catch_panic::CatchPanicLayer::custom(middleware::panicked))
             .layer(from_fn(middleware::safe_headers))
             .layer(from_fn(middleware::count_and_trace))
     }
@@ -130,9 +125,7 @@ impl Server {
     /// Serves on `listener` until `shutdown` begins, then lets requests end for the grace period.
     pub async fn serve(self, listener: TcpListener, shutdown: Shutdown) -> Result<()> {
         let grace = self.config.grace;
-        let router = self
-            .into_router()
-            .into_make_service_with_connect_info::<SocketAddr>();
+        let router = self.into_router().into_make_service_with_connect_info::<SocketAddr>();
         let ended = shutdown.clone();
         let serving =
             axum::serve(listener, router).with_graceful_shutdown(async move { ended.wait().await });
@@ -168,16 +161,14 @@ pub async fn listen(address: &str, behind_proxy: bool) -> Result<TcpListener> {
             ),
         ));
     }
-    TcpListener::bind(addresses.as_slice())
-        .await
-        .map_err(|source| match source.kind() {
-            std::io::ErrorKind::AddrInUse => Error::new(
-                Kind::Conflict,
-                "port_in_use",
-                format!("{address} is in use by another program: choose another with --listen"),
-            ),
-            _ => bad_address(address, &source),
-        })
+    TcpListener::bind(addresses.as_slice()).await.map_err(|source| match source.kind() {
+        std::io::ErrorKind::AddrInUse => Error::new(
+            Kind::Conflict,
+            "port_in_use",
+            format!("{address} is in use by another program: choose another with --listen"),
+        ),
+        _ => bad_address(address, &source),
+    })
 }
 
 fn bad_address(address: &str, source: &std::io::Error) -> Error {

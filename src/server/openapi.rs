@@ -24,20 +24,14 @@ async fn show(State(description): State<Arc<Value>>) -> Json<Value> {
 pub fn describe(table: &[RouteInfo]) -> Value {
     let mut paths: BTreeMap<String, Map<String, Value>> = BTreeMap::new();
     let mut schemas: BTreeMap<String, Value> = BTreeMap::new();
-    schemas.insert(
-        "Problem".into(),
-        as_json(&<Problem as utoipa::PartialSchema>::schema()),
-    );
+    schemas.insert("Problem".into(), as_json(&<Problem as utoipa::PartialSchema>::schema()));
     for route in table {
         for (name, schema) in &route.schemas {
             schemas.insert(name.clone(), as_json(schema));
         }
         let path = route.path.replace("{*", "{");
         let method = route.method.as_str().to_lowercase();
-        paths
-            .entry(path)
-            .or_default()
-            .insert(method, operation(route));
+        paths.entry(path).or_default().insert(method, operation(route));
     }
     json!({
         "openapi": "3.1.0",
@@ -67,41 +61,25 @@ fn operation(route: &RouteInfo) -> Value {
     if let Some(fields) = operation.as_object_mut() {
         if let Some((media_type, schema)) = &route.takes {
             let content = content(media_type, as_json(schema));
-            fields.insert(
-                "requestBody".into(),
-                json!({"required": true, "content": content}),
-            );
+            fields.insert("requestBody".into(), json!({"required": true, "content": content}));
         }
-        let security = if route.needs == Needs::Public {
-            json!([])
-        } else {
-            json!([{"bearer": []}])
-        };
+        let security =
+            if route.needs == Needs::Public { json!([]) } else { json!([{"bearer": []}]) };
         fields.insert("security".into(), security);
     }
     operation
 }
 
 fn operation_id(route: &RouteInfo) -> String {
-    let words = route
-        .path
-        .split(['/', ':', '.'])
-        .map(|part| part.trim_matches(['{', '}', '*']));
-    let words: Vec<_> = words
-        .filter(|word| !word.is_empty() && !matches!(*word, "api" | "v1"))
-        .collect();
-    format!(
-        "{}_{}",
-        route.method.as_str().to_lowercase(),
-        words.join("_")
-    )
+    let words = route.path.split(['/', ':', '.']).map(|part| part.trim_matches(['{', '}', '*']));
+    let words: Vec<_> =
+        words.filter(|word| !word.is_empty() && !matches!(*word, "api" | "v1")).collect();
+    format!("{}_{}", route.method.as_str().to_lowercase(), words.join("_"))
 }
 
 fn parameters(route: &RouteInfo) -> Vec<Value> {
-    let in_path = route
-        .path
-        .split('/')
-        .filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
+    let in_path =
+        route.path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
     let in_path = in_path.map(|name| {
         let name = name.trim_start_matches('*');
         json!({"name": name, "in": "path", "required": true, "schema": {"type": "string"}})
@@ -121,14 +99,9 @@ fn responses(route: &RouteInfo) -> Value {
         }
         responses.insert(status.to_string(), response);
     }
-    let problem = content(
-        PROBLEM_JSON,
-        json!({"$ref": "#/components/schemas/Problem"}),
-    );
-    responses.insert(
-        "default".into(),
-        json!({"description": "A problem document", "content": problem}),
-    );
+    let problem = content(PROBLEM_JSON, json!({"$ref": "#/components/schemas/Problem"}));
+    responses
+        .insert("default".into(), json!({"description": "A problem document", "content": problem}));
     Value::Object(responses)
 }
 

@@ -57,12 +57,7 @@ mod tests {
 
     #[test]
     fn a_batch_is_forgotten_after_a_day() {
-        let id = BatchId {
-            key: [1; 16],
-            request: 2,
-            count: 3,
-            accepted: 4,
-        };
+        let id = BatchId { key: [1; 16], request: 2, count: 3, accepted: 4 };
         let mut batches = Batches::rebuild(vec![(0, id)], Time(5));
         assert_eq!(batches.get(&[1; 16]), Some(id));
         batches.forget_old(Time(0).after(KEPT));

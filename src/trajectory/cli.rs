@@ -125,15 +125,7 @@ pub async fn run(command: Command, client: &Client, output: Output) -> Result<()
         Command::Tail(follow) => tail(follow, client, output).await,
         Command::Streams => {
             let streams = client::streams(client).await?;
-            let fields = [
-                "name",
-                "records",
-                "first",
-                "last",
-                "levels",
-                "keep",
-                "retention",
-            ];
+            let fields = ["name", "records", "first", "last", "levels", "keep", "retention"];
             output.rows(
                 &streams,
                 &fields,
@@ -187,9 +179,7 @@ async fn send_all(push: Push, client: &Client, output: Output) -> Result<()> {
         sum.rejected.append(&mut outcome.rejected);
         lines += count;
     }
-    reader
-        .await
-        .map_err(|failed| Error::internal(format!("reading panicked: {failed}")))??;
+    reader.await.map_err(|failed| Error::internal(format!("reading panicked: {failed}")))??;
     if !output.is_json() {
         for rejected in &sum.rejected {
             output.line(&format!(
@@ -200,18 +190,11 @@ async fn send_all(push: Push, client: &Client, output: Output) -> Result<()> {
         }
     }
     let bad = sum.rejected.len() as u64 + sum.more_rejected;
-    output.done(
-        &format!("{} records kept, {bad} rejected", sum.accepted),
-        &sum,
-    )?;
+    output.done(&format!("{} records kept, {bad} rejected", sum.accepted), &sum)?;
     if bad == 0 {
         return Ok(());
     }
-    Err(Error::new(
-        Kind::Invalid,
-        "records_rejected",
-        format!("{bad} records were rejected"),
-    ))
+    Err(Error::new(Kind::Invalid, "records_rejected", format!("{bad} records were rejected")))
 }
 
 /// Sends one batch, and again where the daemon is busy: its id keeps it from being kept twice.
@@ -254,9 +237,7 @@ fn read_batches(file: &str, push: &Push, batches: &Batches) -> Result<()> {
         }
         let idle = reader.buffer().is_empty();
         if !batch.is_empty() && (read == 0 || idle || batch.len() > BATCH_BYTES) {
-            let gone = batches
-                .blocking_send((std::mem::take(&mut batch), count))
-                .is_err();
+            let gone = batches.blocking_send((std::mem::take(&mut batch), count)).is_err();
             count = 0;
             if gone {
                 return Ok(());
@@ -284,10 +265,7 @@ fn record(line: &[u8], push: &Push) -> String {
         (&["run_id"][..], &push.run_id),
     ] {
         if let (Some(value), false) = (value, names.iter().any(|name| record.contains_key(*name))) {
-            record.insert(
-                names.first().copied().unwrap_or_default().into(),
-                json!(value),
-            );
+            record.insert(names.first().copied().unwrap_or_default().into(), json!(value));
         }
     }
     Value::Object(record).to_string()
@@ -324,10 +302,7 @@ async fn pages(
     let mut cursor = None;
     while found.len() < limit {
         let mut params = params.to_vec();
-        params.push((
-            "limit".into(),
-            (limit - found.len()).min(super::LIMIT_MAX).to_string(),
-        ));
+        params.push(("limit".into(), (limit - found.len()).min(super::LIMIT_MAX).to_string()));
         params.extend(cursor.map(|cursor| ("cursor".to_owned(), cursor)));
         let page = client::query(client, &params).await?;
         found.extend(page.items);
@@ -364,18 +339,10 @@ async fn tail(follow: Follow, client: &Client, output: Output) -> Result<()> {
             _interrupted = tokio::signal::ctrl_c() => return Ok(()),
         };
         let lost = |why| {
-            Error::new(
-                Kind::Unavailable,
-                "connection_lost",
-                format!("the daemon went away: {why}"),
-            )
+            Error::new(Kind::Unavailable, "connection_lost", format!("the daemon went away: {why}"))
         };
         let Some(chunk) = chunk.map_err(lost)? else {
-            return Err(Error::new(
-                Kind::Unavailable,
-                "tail_ended",
-                "the daemon ended the stream",
-            ));
+            return Err(Error::new(Kind::Unavailable, "tail_ended", "the daemon ended the stream"));
         };
         buffer.extend_from_slice(&chunk);
         while let Some(end) = buffer.windows(2).position(|pair| pair == b"\n\n") {
@@ -388,11 +355,7 @@ async fn tail(follow: Follow, client: &Client, output: Output) -> Result<()> {
 /// Shows one event; answers the number of the last record that was shown.
 fn show_event(event: &[u8], seen: u64, output: Output) -> Result<u64> {
     let text = String::from_utf8_lossy(event);
-    let part = |name: &str| {
-        text.lines()
-            .find_map(|line| line.strip_prefix(name))
-            .map(str::trim)
-    };
+    let part = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
     let Some(data) = part("data:") else {
         return Ok(seen);
     };
@@ -435,20 +398,12 @@ fn show(kept: &Kept, output: Output) -> String {
     let level = output.paint(style, &format!("{:8}", record.level));
     let mut fields = String::new();
     for (name, value) in &record.fields {
-        let value = value
-            .as_str()
-            .map_or_else(|| value.to_string(), str::to_owned);
+        let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
         fields.extend([" ", name, "=", &value]);
     }
     let clean = |text: &str| -> String {
         text.chars()
-            .map(|c| {
-                if c.is_control() && c != '\n' && c != '\t' {
-                    '\u{FFFD}'
-                } else {
-                    c
-                }
-            })
+            .map(|c| if c.is_control() && c != '\n' && c != '\t' { '\u{FFFD}' } else { c })
             .collect()
     };
     format!(
@@ -464,12 +419,7 @@ fn draw(histogram: &Histogram, output: Output) -> Result<()> {
     if output.is_json() {
         return output.done("", histogram);
     }
-    let most = histogram
-        .items
-        .iter()
-        .map(|bucket| bucket.total)
-        .max()
-        .unwrap_or(0);
+    let most = histogram.items.iter().map(|bucket| bucket.total).max().unwrap_or(0);
     if most == 0 {
         return output.line("nothing to count: `dripctl trajectory streams` shows what there is");
     }

@@ -24,9 +24,7 @@ pub async fn push(client: &Client, body: impl Into<Bytes>, id: Option<&str>) -> 
 
 /// Finds records; the parameters are those of the call.
 pub async fn query(client: &Client, params: &[(String, String)]) -> Result<Page> {
-    client
-        .json(client.request(Method::GET, LOGS).query(params))
-        .await
+    client.json(client.request(Method::GET, LOGS).query(params)).await
 }
 
 /// Counts records by time and level.
@@ -41,9 +39,7 @@ pub async fn tail(
     params: &[(String, String)],
     after: Option<u64>,
 ) -> Result<reqwest::Response> {
-    let mut request = client
-        .request(Method::GET, "/api/v1/logs/tail")
-        .query(params);
+    let mut request = client.request(Method::GET, "/api/v1/logs/tail").query(params);
     if let Some(after) = after {
         request = request.header("last-event-id", after.to_string());
     }
@@ -63,7 +59,5 @@ pub async fn set_stream(client: &Client, name: &str, settings: &StreamSettings) 
 
 /// Forgets what a stream keeps.
 pub async fn delete_stream(client: &Client, name: &str) -> Result<()> {
-    client
-        .delete(&format!("/api/v1/streams/{}", segment(name)))
-        .await
+    client.delete(&format!("/api/v1/streams/{}", segment(name))).await
 }

@@ -67,9 +67,7 @@ impl Config {
     /// Reads it from the settings.
     pub fn read(settings: &Settings) -> Result<Self> {
         Ok(Self {
-            records: settings
-                .given("trajectory.records", Settings::text)?
-                .map(str::to_owned),
+            records: settings.given("trajectory.records", Settings::text)?.map(str::to_owned),
             retention: settings.given("trajectory.retention", Settings::duration)?,
             segment_bytes: settings.bytes("trajectory.segment_bytes")?,
             query_time: settings.duration("trajectory.query_time")?,

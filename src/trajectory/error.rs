@@ -98,11 +98,7 @@ pub(super) fn bad_query(faults: Vec<Fault>) -> Error {
 /// `position` counts characters from 1.
 pub(super) fn bad_text(position: usize, what: impl fmt::Display) -> Error {
     let detail = format!("position {position}: {what}");
-    Error::invalid(
-        "bad_log_query",
-        format!("`q`, {detail}"),
-        vec![Fault::new("q", detail)],
-    )
+    Error::invalid("bad_log_query", format!("`q`, {detail}"), vec![Fault::new("q", detail)])
 }
 
 pub(super) fn bad_cursor() -> Error {

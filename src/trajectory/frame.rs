@@ -227,14 +227,7 @@ const WINDOW: usize = 256 << 10;
 impl Walk {
     /// Walks `file` from `at` to `end`.
     pub(super) fn new(file: Arc<dyn DiskFile>, salt: u64, at: u64, end: u64) -> Self {
-        Self {
-            file,
-            salt,
-            at,
-            end,
-            window: Vec::new(),
-            window_at: at,
-        }
+        Self { file, salt, at, end, window: Vec::new(), window_at: at }
     }
 
     /// The next step; nothing at the end.
@@ -245,11 +238,7 @@ impl Walk {
         let offset = self.at;
         if let Some((head, payload)) = self.frame_at(offset)? {
             self.at += head.total as u64;
-            return Ok(Some(Step::Frame {
-                offset,
-                head,
-                payload,
-            }));
+            return Ok(Some(Step::Frame { offset, head, payload }));
         }
         let next = self.search(offset + 1)?;
         self.at = next.unwrap_or(self.end);
@@ -268,9 +257,7 @@ impl Walk {
         if !head.is_sound(salt, frame) {
             return Ok(None);
         }
-        Ok(head
-            .payload(frame)
-            .map(|payload| (head, payload.into_owned())))
+        Ok(head.payload(frame).map(|payload| (head, payload.into_owned())))
     }
 
     /// Where the next sound frame begins, at `from` or later.
@@ -329,10 +316,7 @@ mod tests {
             assert!(head.is_sound(42, &frame));
             assert_eq!(head.payload(&frame).unwrap().as_ref(), raw);
             assert_eq!((head.first_seq, head.count, head.written), (7, 3, Time(5)));
-            assert!(
-                !head.is_sound(43, &frame),
-                "another salt is another segment"
-            );
+            assert!(!head.is_sound(43, &frame), "another salt is another segment");
             for at in 0..frame.len() {
                 let mut flipped = frame.clone();
                 flipped[at] ^= 0x10;
@@ -344,11 +328,7 @@ mod tests {
 
     #[test]
     fn a_header_survives_one_damaged_copy_and_tells() {
-        let header = Header {
-            version: VERSION,
-            first_seq: 9,
-            salt: 77,
-        };
+        let header = Header { version: VERSION, first_seq: 9, salt: 77 };
         let bytes = header.encode();
         assert_eq!(bytes.len(), HEADER);
         assert_eq!(Header::decode(&bytes), Some((header, None)));

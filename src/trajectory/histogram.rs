@@ -64,11 +64,7 @@ impl Scale {
         let many = i64::try_from(buckets).unwrap_or(i64::MAX).max(1);
         let step = span / many + i64::from(span % many != 0);
         let needed = span / step + i64::from(span % step != 0);
-        Self {
-            from,
-            step,
-            buckets: usize::try_from(needed).unwrap_or(buckets),
-        }
+        Self { from, step, buckets: usize::try_from(needed).unwrap_or(buckets) }
     }
 
     fn bucket(self, time: i64) -> Option<usize> {
@@ -93,10 +89,7 @@ pub(super) fn run(
     let first = extents.iter().map(|(_, extent)| extent.tally.min).min();
     let last = extents.iter().map(|(_, extent)| extent.tally.max).max();
     let from = filter.from.map(|time| time.0).or(first);
-    let to = filter
-        .to
-        .map(|time| time.0)
-        .or(last.map(|last| last.saturating_add(1)));
+    let to = filter.to.map(|time| time.0).or(last.map(|last| last.saturating_add(1)));
     let (Some(from), Some(to)) = (from, to) else {
         return Ok(empty(filter));
     };

@@ -47,10 +47,7 @@ pub fn routes(log: Trajectory, shutdown: Shutdown) -> Routes {
     let query = get(LOGS, READ, query).says("finds records, the newest first");
     let histogram = get("/api/v1/logs/histogram", READ, histogram)
         .says("counts records by time and level")
-        .query(
-            "buckets",
-            "in at most so many stretches; 60 unless told, 1000 at most",
-        );
+        .query("buckets", "in at most so many stretches; 60 unless told, 1000 at most");
     let tail = get("/api/v1/logs/tail", READ, tail)
         .says("follows the log as it grows, as server-sent events; Last-Event-ID resumes")
         .query(
@@ -64,12 +61,7 @@ pub fn routes(log: Trajectory, shutdown: Shutdown) -> Routes {
                 .takes_bytes("application/x-ndjson")
                 .answers::<Ingested>(200),
         )
-        .add(
-            filtered(query)
-                .query("order", "`desc` or `asc`")
-                .paged()
-                .answers::<Page>(200),
-        )
+        .add(filtered(query).query("order", "`desc` or `asc`").paged().answers::<Page>(200))
         .add(filtered(histogram).answers::<Histogram>(200))
         .add(filtered(tail).answers_bytes(200, "text/event-stream"))
         .add(
@@ -115,9 +107,7 @@ async fn ingest(
     body: Body,
 ) -> Result<Json<Ingested>> {
     // A batch has a bound of its own, whatever the other calls take.
-    let body = to_bytes(body, BATCH_MAX)
-        .await
-        .map_err(|why| unread(&why))?;
+    let body = to_bytes(body, BATCH_MAX).await.map_err(|why| unread(&why))?;
     let retry = idempotency(&headers, &caller, LOGS, &body)?;
     let coding = text_of(&headers, "content-encoding").map(str::to_owned);
     logs.log.ingest_soon(body, coding, retry).await.map(Json)
@@ -132,11 +122,7 @@ fn unread(why: &axum::Error) -> Error {
         }
         cause = one.source();
     }
-    Error::new(
-        Kind::Malformed,
-        "body_cut_off",
-        "the body ended before it was complete",
-    )
+    Error::new(Kind::Malformed, "body_cut_off", "the body ended before it was complete")
 }
 
 async fn query(State(logs): State<Logs>, Params(pairs): Pairs) -> Result<Json<Page>> {
@@ -154,9 +140,7 @@ async fn histogram(State(logs): State<Logs>, Params(pairs): Pairs) -> Result<Jso
             return Err(error::bad_query(vec![Fault::new("buckets", detail)]));
         }
     };
-    off_thread(move || logs.log.histogram(&filter, buckets))
-        .await
-        .map(Json)
+    off_thread(move || logs.log.histogram(&filter, buckets)).await.map(Json)
 }
 
 async fn tail(
@@ -227,12 +211,7 @@ fn show(event: &TailEvent) -> Option<Event> {
         }
         TailEvent::Gap { skipped, until } => {
             let data = json!({ "skipped": skipped }).to_string();
-            Some(
-                Event::default()
-                    .event("gap")
-                    .id(until.to_string())
-                    .data(data),
-            )
+            Some(Event::default().event("gap").id(until.to_string()).data(data))
         }
     }
 }
@@ -252,9 +231,7 @@ async fn streams(
 }
 
 async fn stream(State(logs): State<Logs>, Parted(name): Parted<Name>) -> Result<Json<Stream>> {
-    off_thread(move || logs.log.stream(name.as_str()))
-        .await
-        .map(Json)
+    off_thread(move || logs.log.stream(name.as_str())).await.map(Json)
 }
 
 async fn set_stream(
@@ -266,11 +243,7 @@ async fn set_stream(
     let settings = StreamSettings::read(&body)?;
     off_thread(move || {
         let (stream, is_new) = logs.log.set_stream(&caller, &name, settings)?;
-        let status = if is_new {
-            StatusCode::CREATED
-        } else {
-            StatusCode::OK
-        };
+        let status = if is_new { StatusCode::CREATED } else { StatusCode::OK };
         Ok((status, Json(stream)))
     })
     .await

@@ -38,10 +38,7 @@ pub struct Ingested {
     pub more_rejected: u64,
 }
 
-#[expect(
-    clippy::trivially_copy_pass_by_ref,
-    reason = "serde asks for a reference"
-)]
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
 fn is_zero(number: &u64) -> bool {
     *number == 0
 }
@@ -74,9 +71,7 @@ pub(super) fn read(body: &[u8], now: Time, mut take: impl FnMut(Record)) -> Resu
     if body.first() == Some(&b'[') {
         let mut reader = serde_json::Deserializer::from_slice(body);
         let each = Each(&mut |value: Value| one(read_value(value, now)));
-        each.deserialize(&mut reader)
-            .and_then(|()| reader.end())
-            .map_err(error::not_json)?;
+        each.deserialize(&mut reader).and_then(|()| reader.end()).map_err(error::not_json)?;
     } else {
         for line in body.split(|byte| *byte == b'\n') {
             let line = line.trim_ascii();
@@ -182,9 +177,7 @@ fn from_value(value: Value, now: Time) -> Result<Record, String> {
     });
     let module = text_from("module", take(&["module"]))?;
     let file = text_from("file", take(&["file", "filename"]))?;
-    let line = take(&["line", "lineno"])
-        .map(|value| line_from(&value))
-        .transpose()?;
+    let line = take(&["line", "lineno"]).map(|value| line_from(&value)).transpose()?;
     let run_id = text_from("run_id", take(&["run_id"]))?;
     let fields = fields_from(take(&["fields"]), map)?;
     if message.is_none() && fields.is_empty() {
@@ -242,9 +235,7 @@ fn stream_from(value: &Value) -> Result<String, String> {
     let text = value.as_str().ok_or("`stream` is a text")?;
     // Names in use look like this; the full check is for the others.
     let plain = (1..=64).contains(&text.len())
-        && text
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
     if plain {
         return Ok(text.to_owned());
     }
@@ -293,9 +284,7 @@ pub(super) fn time_from_text(text: &str) -> Option<Time> {
     {
         return time_from_float(number);
     }
-    Time::parse(text)
-        .ok()
-        .filter(|time| TIMES.contains(&time.0))
+    Time::parse(text).ok().filter(|time| TIMES.contains(&time.0))
 }
 
 /// The size tells the unit: seconds up to the year 5138, milliseconds and microseconds as far.
@@ -309,10 +298,7 @@ fn time_from_whole(number: i64) -> Option<Time> {
     micros.filter(|micros| TIMES.contains(micros)).map(Time)
 }
 
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "the range is checked before"
-)]
+#[expect(clippy::cast_possible_truncation, reason = "the range is checked before")]
 fn time_from_float(number: f64) -> Option<Time> {
     let size = number.abs();
     let micros = if size < 1e11 {
@@ -356,17 +342,10 @@ mod tests {
             (Level::Warning, "default", Time(77))
         );
         assert_eq!(
-            (
-                record.file.as_deref(),
-                record.line,
-                record.run_id.as_deref()
-            ),
+            (record.file.as_deref(), record.line, record.run_id.as_deref()),
             (Some("a.py"), Some(12), Some("7"))
         );
-        assert_eq!(
-            Value::Object(record.fields),
-            json!({"deep": {"x": 1}, "turbine": "R80711"})
-        );
+        assert_eq!(Value::Object(record.fields), json!({"deep": {"x": 1}, "turbine": "R80711"}));
     }
 
     #[test]
@@ -409,14 +388,7 @@ mod tests {
         ] {
             assert_eq!(level_from(&given), Ok(level));
         }
-        for wrong in [
-            json!("loud"),
-            json!(-1),
-            json!(0),
-            json!(1.5),
-            json!(1000),
-            json!({}),
-        ] {
+        for wrong in [json!("loud"), json!(-1), json!(0), json!(1.5), json!(1000), json!({})] {
             assert!(level_from(&wrong).is_err(), "{wrong}");
         }
     }
@@ -427,10 +399,7 @@ mod tests {
             "{\"msg\":\"a\"}\n\nnonsense\n[1]\n{\"level\":\"INFO\"}\r\n{\"msg\":\"b\",\"fields\":3}\n{\"msg\":\"c\"}",
         );
         assert_eq!((outcome.accepted, records.len()), (2, 2));
-        assert_eq!(
-            outcome.rejected.iter().map(|r| r.index).collect::<Vec<_>>(),
-            [1, 2, 3, 4]
-        );
+        assert_eq!(outcome.rejected.iter().map(|r| r.index).collect::<Vec<_>>(), [1, 2, 3, 4]);
         let (outcome, _) = ingest("[{\"msg\":\"a\"}, 3, {\"msg\":\"b\",\"time\":\"x\"}]");
         assert_eq!((outcome.accepted, outcome.rejected.len()), (1, 2));
         assert!(read(b"[{\"msg\":\"a\"}", Time(0), |_| ()).is_err());
@@ -441,24 +410,14 @@ mod tests {
     #[test]
     fn what_is_too_large_is_rejected() {
         let many: Map<String, Value> = (0..65).map(|n| (n.to_string(), json!(n))).collect();
-        assert!(
-            one(json!({"msg": "a", "fields": many}))
-                .unwrap_err()
-                .contains("64 fields")
-        );
+        assert!(one(json!({"msg": "a", "fields": many})).unwrap_err().contains("64 fields"));
         let long = "x".repeat(RECORD_MAX + 1);
-        for body in [
-            format!("{{\"msg\":\"{long}\"}}"),
-            format!("[{{\"msg\":\"{long}\"}}]"),
-        ] {
+        for body in [format!("{{\"msg\":\"{long}\"}}"), format!("[{{\"msg\":\"{long}\"}}]")] {
             assert_eq!(ingest(&body).0.rejected[0].reason, too_large());
         }
         let lines = "x\n".repeat(REJECTED_LISTED + 5);
         let outcome = ingest(&lines).0;
-        assert_eq!(
-            (outcome.rejected.len(), outcome.more_rejected),
-            (REJECTED_LISTED, 5)
-        );
+        assert_eq!((outcome.rejected.len(), outcome.more_rejected), (REJECTED_LISTED, 5));
         let mut invalid = b"{\"msg\":\"".to_vec();
         invalid.extend_from_slice(b"\xff\xfe\"}\n{\"msg\":\"ok\"}");
         assert_eq!(read(&invalid, Time(0), |_| ()).unwrap().accepted, 1);

@@ -48,10 +48,7 @@ pub(super) struct Message<'a> {
 
 impl<'a> Message<'a> {
     pub(super) fn new(text: &'a str) -> Self {
-        Self {
-            text,
-            lower: OnceCell::new(),
-        }
+        Self { text, lower: OnceCell::new() }
     }
 
     fn lower(&self) -> &str {
@@ -83,9 +80,7 @@ fn has_word(text: &str, word: &str, whole: bool) -> bool {
         };
         let at = from + found;
         let before = text.get(..at).and_then(|text| text.chars().next_back());
-        let after = text
-            .get(at + word.len()..)
-            .and_then(|text| text.chars().next());
+        let after = text.get(at + word.len()..).and_then(|text| text.chars().next());
         let begins = before.is_none_or(|before| !joins(before, first));
         let ends = !whole || after.is_none_or(|after| !joins(last, after));
         if begins && ends {
@@ -145,10 +140,7 @@ pub(super) fn parse(text: &str) -> Result<Option<Expr>> {
 
 fn any(pieces: &mut Pieces, end: usize, depth: usize) -> Result<Expr> {
     let mut all = vec![every(pieces, end, depth)?];
-    while pieces
-        .next_if(|(_, piece)| matches!(piece, Piece::Or))
-        .is_some()
-    {
+    while pieces.next_if(|(_, piece)| matches!(piece, Piece::Or)).is_some() {
         all.push(every(pieces, end, depth)?);
     }
     Ok(one_or(all, Expr::Or))
@@ -157,13 +149,8 @@ fn any(pieces: &mut Pieces, end: usize, depth: usize) -> Result<Expr> {
 fn every(pieces: &mut Pieces, end: usize, depth: usize) -> Result<Expr> {
     let mut all = vec![one(pieces, end, depth)?];
     loop {
-        let explicit = pieces
-            .next_if(|(_, piece)| matches!(piece, Piece::And))
-            .is_some();
-        let more = matches!(
-            pieces.peek(),
-            Some((_, Piece::Open | Piece::Not | Piece::Term(_)))
-        );
+        let explicit = pieces.next_if(|(_, piece)| matches!(piece, Piece::And)).is_some();
+        let more = matches!(pieces.peek(), Some((_, Piece::Open | Piece::Not | Piece::Term(_))));
         if !explicit && !more {
             return Ok(one_or(all, Expr::And));
         }
@@ -189,14 +176,10 @@ fn one(pieces: &mut Pieces, end: usize, depth: usize) -> Result<Expr> {
             }
         }
         Piece::Close => Err(bad_text(at, "`)` where a word is expected")),
-        Piece::And => Err(bad_text(
-            at,
-            "`AND` where a word is expected; quote it to search for it",
-        )),
-        Piece::Or => Err(bad_text(
-            at,
-            "`OR` where a word is expected; quote it to search for it",
-        )),
+        Piece::And => {
+            Err(bad_text(at, "`AND` where a word is expected; quote it to search for it"))
+        }
+        Piece::Or => Err(bad_text(at, "`OR` where a word is expected; quote it to search for it")),
     }
 }
 
@@ -229,9 +212,8 @@ fn split(text: &str) -> Result<Vec<(usize, Piece)>> {
             '/' => {
                 let inner = delimited(&mut chars, '/')
                     .ok_or_else(|| bad_text(at, "this `/` begins a regular expression and no `/` ends it; quote a path: \"/var/log\""))?;
-                if let Some((_, beyond)) = chars
-                    .peek()
-                    .filter(|(c, _)| !c.is_whitespace() && *c != ')')
+                if let Some((_, beyond)) =
+                    chars.peek().filter(|(c, _)| !c.is_whitespace() && *c != ')')
                 {
                     return Err(bad_text(
                         *beyond,
@@ -266,10 +248,7 @@ fn word_piece(word: &str, at: usize) -> Result<Piece> {
                 None => (word, true),
             };
             if stem.is_empty() || stem.contains('*') {
-                return Err(bad_text(
-                    at,
-                    "`*` stands once, behind the beginning of a word",
-                ));
+                return Err(bad_text(at, "`*` stands once, behind the beginning of a word"));
             }
             let lower = stem.to_lowercase();
             Piece::Term(Expr::Word { lower, whole })
@@ -309,11 +288,7 @@ fn regex(pattern: &str, at: usize) -> Result<Expr> {
         .map(Expr::Regex)
         .map_err(|why| {
             let why = why.to_string();
-            let reason = why
-                .lines()
-                .last()
-                .unwrap_or_default()
-                .trim_start_matches("error: ");
+            let reason = why.lines().last().unwrap_or_default().trim_start_matches("error: ");
             bad_text(at, format!("not a regular expression: {reason}"))
         })
 }
@@ -323,10 +298,7 @@ mod tests {
     use super::*;
 
     fn found(query: &str, message: &str) -> bool {
-        parse(query)
-            .unwrap()
-            .unwrap()
-            .matches(&Message::new(message))
+        parse(query).unwrap().unwrap().matches(&Message::new(message))
     }
 
     #[test]
@@ -377,10 +349,7 @@ mod tests {
         ] {
             let error = parse(query).unwrap_err();
             let fault = &error.faults()[0];
-            assert!(
-                fault.detail.starts_with(&format!("position {at}:")),
-                "{query}: {error}"
-            );
+            assert!(fault.detail.starts_with(&format!("position {at}:")), "{query}: {error}");
         }
     }
 

@@ -154,12 +154,7 @@ struct Prepared {
 impl Trajectory {
     /// Opens a log: reads its last segment, cuts off what was never finished, and starts its writer.
     pub fn open(parts: Parts) -> Result<Self> {
-        let Parts {
-            disk,
-            records,
-            clock,
-            config,
-        } = parts;
+        let Parts { disk, records, clock, config } = parts;
         let found = recovery::recover(&disk)?;
         let last_seq = found.next_seq - 1;
         let shelf = Arc::new(Shelf::new(found.segments, found.damage, last_seq));
@@ -211,11 +206,7 @@ impl Trajectory {
         }
         let (answer, answered) = mpsc::channel();
         let answer = Box::new(move |outcome| drop(answer.send(outcome)));
-        self.submit(Job {
-            batch,
-            id: None,
-            answer,
-        })?;
+        self.submit(Job { batch, id: None, answer })?;
         let (receipt, _) = answered.recv().map_err(|_gone| error::ended())??;
         Ok(receipt)
     }
@@ -223,11 +214,7 @@ impl Trajectory {
     /// Keeps what a client sent: NDJSON or a JSON array. Bad records are rejected one by one. With a
     /// `retry` the same batch is written once, however often it is sent.
     pub fn ingest(&self, body: &[u8], retry: Option<&Idempotency>) -> Result<Ingested> {
-        let Prepared {
-            batch,
-            mut outcome,
-            id,
-        } = self.prepare(body, retry)?;
+        let Prepared { batch, mut outcome, id } = self.prepare(body, retry)?;
         let (answer, answered) = mpsc::channel();
         let answer = Box::new(move |written| drop(answer.send(written)));
         self.submit(Job { batch, id, answer })?;
@@ -251,11 +238,7 @@ impl Trajectory {
             let body = unpack::unpack(&body, coding.as_deref())?;
             log.prepare(&body, retry.as_ref())
         });
-        let Prepared {
-            batch,
-            mut outcome,
-            id,
-        } = prepared.await?;
+        let Prepared { batch, mut outcome, id } = prepared.await?;
         let (answer, answered) = tokio::sync::oneshot::channel();
         // Whoever waited may be gone; the batch is written all the same.
         let answer = Box::new(move |written| drop(answer.send(written)));
@@ -306,13 +289,7 @@ impl Trajectory {
     /// Counts records by time and level, in at most `buckets` stretches.
     pub fn histogram(&self, filter: &Filter, buckets: usize) -> Result<Histogram> {
         let buckets = buckets.clamp(1, BUCKETS_MAX);
-        histogram::run(
-            &self.0.shelf,
-            filter,
-            buckets,
-            self.budget(),
-            self.0.clock.as_ref(),
-        )
+        histogram::run(&self.0.shelf, filter, buckets, self.budget(), self.0.clock.as_ref())
     }
 
     /// Follows what comes in, after the record with this number or from now on.
@@ -321,10 +298,7 @@ impl Trajectory {
     }
 
     fn budget(&self) -> Budget {
-        Budget {
-            rows: self.0.config.query_rows,
-            time: self.0.config.query_time,
-        }
+        Budget { rows: self.0.config.query_rows, time: self.0.config.query_time }
     }
 
     /// Every stream that has records or settings, by name.
@@ -351,11 +325,7 @@ impl Trajectory {
             return Err(error::no_stream(name));
         }
         let settings = settings.map(|kept| (*kept).clone()).unwrap_or_default();
-        Ok(stream(
-            name.to_owned(),
-            settings,
-            &tally.unwrap_or(Tally::EMPTY),
-        ))
+        Ok(stream(name.to_owned(), settings, &tally.unwrap_or(Tally::EMPTY)))
     }
 
     /// Sets what a stream keeps, from now on; answers it and whether it had no settings before.
@@ -394,11 +364,8 @@ impl Trajectory {
     pub fn tidy(&self) -> Result<usize> {
         let settings = self.0.streams.all();
         let kept_for = |stream: &str| {
-            let own = settings
-                .get(stream)
-                .and_then(|settings| settings.retention.as_deref());
-            own.and_then(|text| parse_duration(text).ok())
-                .or(self.0.config.retention)
+            let own = settings.get(stream).and_then(|settings| settings.retention.as_deref());
+            own.and_then(|text| parse_duration(text).ok()).or(self.0.config.retention)
         };
         let now = self.0.clock.now();
         let is_old = |segment: &Arc<Segment>| {
@@ -418,16 +385,12 @@ impl Trajectory {
         segments.retain(is_old);
         for segment in &segments {
             recovery::remove(self.0.disk.as_ref(), segment)?;
-            self.0
-                .shelf
-                .change_segments(|all| all.retain(|one| one.name != segment.name));
+            self.0.shelf.change_segments(|all| all.retain(|one| one.name != segment.name));
             self.0.shelf.forget_damage(&segment.name);
             tracing::info!(segment = %segment.name, "a segment of the log was too old and is gone");
         }
         if !segments.is_empty() {
-            self.0
-                .streams
-                .know(self.0.shelf.streams().into_keys().collect());
+            self.0.streams.know(self.0.shelf.streams().into_keys().collect());
         }
         Ok(segments.len())
     }
@@ -503,11 +466,7 @@ impl std::fmt::Debug for Trajectory {
 impl Drop for Engine {
     fn drop(&mut self) {
         self.queue.end();
-        let writer = self
-            .writer
-            .get_mut()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        let writer = self.writer.get_mut().unwrap_or_else(PoisonError::into_inner).take();
         if writer.is_some_and(|writer| writer.join().is_err()) {
             tracing::error!("the writer of the log panicked");
         }

@@ -29,13 +29,8 @@ pub enum Level {
 
 impl Level {
     /// All of them, from the least.
-    pub const ALL: [Self; 5] = [
-        Self::Debug,
-        Self::Info,
-        Self::Warning,
-        Self::Error,
-        Self::Critical,
-    ];
+    pub const ALL: [Self; 5] =
+        [Self::Debug, Self::Info, Self::Warning, Self::Error, Self::Critical];
 
     /// Its name.
     pub const fn as_str(self) -> &'static str {

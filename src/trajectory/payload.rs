@@ -35,11 +35,7 @@ pub(super) struct Tally {
 }
 
 impl Tally {
-    pub(super) const EMPTY: Self = Self {
-        count: 0,
-        min: i64::MAX,
-        max: i64::MIN,
-    };
+    pub(super) const EMPTY: Self = Self { count: 0, min: i64::MAX, max: i64::MIN };
 
     pub(super) fn add(&mut self, other: &Self) {
         self.count += other.count;
@@ -76,11 +72,7 @@ pub(super) struct Summary {
 
 impl Default for Summary {
     fn default() -> Self {
-        Self {
-            whole: Tally::EMPTY,
-            levels: 0,
-            streams: BTreeMap::new(),
-        }
+        Self { whole: Tally::EMPTY, levels: 0, streams: BTreeMap::new() }
     }
 }
 
@@ -146,11 +138,7 @@ impl Batch {
                 | flag(record.run_id.is_some(), RUN_ID)
                 | flag(!fields.is_empty(), FIELDS),
         );
-        let stream = if record.stream == DEFAULT_STREAM {
-            ""
-        } else {
-            &record.stream
-        };
+        let stream = if record.stream == DEFAULT_STREAM { "" } else { &record.stream };
         put_text(&mut body, stream);
         put_text(&mut body, &record.message);
         for text in [&record.module, &record.file].into_iter().flatten() {
@@ -167,8 +155,7 @@ impl Batch {
         }
         put_varint(&mut self.bytes, body.len() as u64);
         self.bytes.extend_from_slice(&body);
-        self.summary
-            .note(record.time.0, record.level, &record.stream);
+        self.summary.note(record.time.0, record.level, &record.stream);
     }
 }
 
@@ -203,9 +190,7 @@ pub(super) struct Raw<'a> {
 
 impl Raw<'_> {
     pub(super) fn fields(&self) -> Map<String, Value> {
-        self.fields
-            .and_then(|text| serde_json::from_str(text).ok())
-            .unwrap_or_default()
+        self.fields.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default()
     }
 
     pub(super) fn has_fields(&self) -> bool {
@@ -276,31 +261,11 @@ impl<'a> Records<'a> {
             level,
             stream,
             message: reader.text()?,
-            module: if has & MODULE == 0 {
-                None
-            } else {
-                Some(reader.text()?)
-            },
-            file: if has & FILE == 0 {
-                None
-            } else {
-                Some(reader.text()?)
-            },
-            line: if has & LINE == 0 {
-                None
-            } else {
-                Some(reader.varint()?)
-            },
-            run_id: if has & RUN_ID == 0 {
-                None
-            } else {
-                Some(reader.text()?)
-            },
-            fields: if has & FIELDS == 0 {
-                None
-            } else {
-                Some(reader.text()?)
-            },
+            module: if has & MODULE == 0 { None } else { Some(reader.text()?) },
+            file: if has & FILE == 0 { None } else { Some(reader.text()?) },
+            line: if has & LINE == 0 { None } else { Some(reader.varint()?) },
+            run_id: if has & RUN_ID == 0 { None } else { Some(reader.text()?) },
+            fields: if has & FIELDS == 0 { None } else { Some(reader.text()?) },
         })
     }
 }
@@ -382,10 +347,7 @@ mod tests {
             file: Some("f.py".into()),
             line: Some(300),
             run_id: Some("r".into()),
-            fields: json!({"a": 1, "b": {"c": [true]}})
-                .as_object()
-                .unwrap()
-                .clone(),
+            fields: json!({"a": 1, "b": {"c": [true]}}).as_object().unwrap().clone(),
             ..Record::new(Time(-5), Level::Error, "wind", "überhitzt")
         }
     }
@@ -396,20 +358,13 @@ mod tests {
         let mut batch = Batch::default();
         batch.push(&whole());
         batch.push(&bare);
-        let id = BatchId {
-            key: [7; 16],
-            request: 9,
-            count: 2,
-            accepted: 300,
-        };
+        let id = BatchId { key: [7; 16], request: 9, count: 2, accepted: 300 };
         let mut payload = Vec::new();
         put_ids(&mut payload, &[id]);
         payload.extend_from_slice(&batch.bytes);
         let (ids, records) = split_ids(&payload).unwrap();
         assert_eq!(ids, [id]);
-        let back: Vec<_> = Records::new(records)
-            .map(|raw| raw.unwrap().to_record())
-            .collect();
+        let back: Vec<_> = Records::new(records).map(|raw| raw.unwrap().to_record()).collect();
         assert_eq!(back, [whole(), bare]);
     }
 

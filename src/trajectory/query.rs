@@ -74,12 +74,7 @@ pub struct Query {
 
 impl Default for Query {
     fn default() -> Self {
-        Self {
-            filter: Filter::default(),
-            order: Order::Newest,
-            limit: LIMIT_DEFAULT,
-            after: None,
-        }
+        Self { filter: Filter::default(), order: Order::Newest, limit: LIMIT_DEFAULT, after: None }
     }
 }
 
@@ -114,18 +109,9 @@ impl Filter {
         self.from.is_none_or(|from| raw.time >= from)
             && self.to.is_none_or(|to| raw.time < to)
             && self.level.is_none_or(|level| raw.level >= level)
-            && self
-                .stream
-                .as_deref()
-                .is_none_or(|stream| raw.stream == stream)
-            && self
-                .run_id
-                .as_deref()
-                .is_none_or(|run| raw.run_id == Some(run))
-            && self
-                .text
-                .as_ref()
-                .is_none_or(|text| text.matches(&Message::new(raw.message)))
+            && self.stream.as_deref().is_none_or(|stream| raw.stream == stream)
+            && self.run_id.as_deref().is_none_or(|run| raw.run_id == Some(run))
+            && self.text.as_ref().is_none_or(|text| text.matches(&Message::new(raw.message)))
             && self.takes_fields(raw)
     }
 
@@ -151,9 +137,7 @@ impl Filter {
     fn may_take(&self, extent: &Extent) -> bool {
         self.from.is_none_or(|from| extent.tally.max >= from.0)
             && self.to.is_none_or(|to| extent.tally.min < to.0)
-            && self
-                .level
-                .is_none_or(|level| extent.levels & level.and_above() != 0)
+            && self.level.is_none_or(|level| extent.levels & level.and_above() != 0)
     }
 
     /// Whether damage is known in a segment that may hold what is looked for.
@@ -176,10 +160,7 @@ impl Filter {
                     .as_ref()
                     .is_some_and(|stream| !contents.streams.contains_key(stream));
                 if !elsewhere {
-                    let may = contents
-                        .extents
-                        .iter()
-                        .filter(|extent| self.may_take(extent));
+                    let may = contents.extents.iter().filter(|extent| self.may_take(extent));
                     extents.extend(may.map(|extent| (segment.clone(), *extent)));
                 }
             });
@@ -203,10 +184,7 @@ impl Query {
     /// Reads a query from its parameters, as they stand behind the `?`. Every fault is named.
     pub fn from_pairs(pairs: &[(String, String)]) -> Result<Self> {
         let (filter, rest, mut faults) = Filter::split(pairs, &["cursor", "limit", "order"]);
-        let mut query = Self {
-            filter,
-            ..Self::default()
-        };
+        let mut query = Self { filter, ..Self::default() };
         match rest.get("limit").map(|text| (text, text.parse())) {
             None => {}
             Some((_, Ok(limit))) if (1..=LIMIT_MAX).contains(&limit) => query.limit = limit,
@@ -227,9 +205,7 @@ impl Query {
             return Err(error::bad_query(faults));
         }
         let cursor = rest.get("cursor").filter(|text| !text.is_empty());
-        query.after = cursor
-            .map(|text| open_cursor(text, query.order))
-            .transpose()?;
+        query.after = cursor.map(|text| open_cursor(text, query.order)).transpose()?;
         Ok(query)
     }
 }
@@ -245,11 +221,7 @@ impl Filter {
         others: &[&str],
     ) -> Result<(Self, BTreeMap<&'a str, &'a str>)> {
         let (filter, rest, faults) = Self::split(pairs, others);
-        if faults.is_empty() {
-            Ok((filter, rest))
-        } else {
-            Err(error::bad_query(faults))
-        }
+        if faults.is_empty() { Ok((filter, rest)) } else { Err(error::bad_query(faults)) }
     }
 
     fn split<'a>(
@@ -296,10 +268,7 @@ impl Filter {
                 Ok(expr) => self.text = expr,
                 Err(error) => faults.extend(error.faults().iter().cloned()),
             },
-            other => match other
-                .strip_prefix("field.")
-                .filter(|field| !field.is_empty())
-            {
+            other => match other.strip_prefix("field.").filter(|field| !field.is_empty()) {
                 Some(field) => self.fields.push((field.to_owned(), text.to_owned())),
                 None => faults.push(Fault::new(
                     short(other),
@@ -315,10 +284,7 @@ fn time(name: &str, text: &str, faults: &mut Vec<Fault>) -> Option<Time> {
     if parsed.is_none() {
         faults.push(Fault::new(
             name,
-            format!(
-                "is a time such as 2014-03-30T01:00:00Z, not `{}`",
-                short(text)
-            ),
+            format!("is a time such as 2014-03-30T01:00:00Z, not `{}`", short(text)),
         ));
     }
     parsed
@@ -339,10 +305,7 @@ fn open_cursor(text: &str, order: Order) -> Result<Place> {
         let (time, seq) = place.split_first_chunk::<8>()?;
         let sound = crc32c::crc32c(body) == u32::from_be_bytes(*crc)
             && *kind == u8::from(order == Order::Oldest);
-        sound.then_some((
-            i64::from_be_bytes(*time),
-            u64::from_be_bytes(seq.try_into().ok()?),
-        ))
+        sound.then_some((i64::from_be_bytes(*time), u64::from_be_bytes(seq.try_into().ok()?)))
     });
     opened.ok_or_else(error::bad_cursor)
 }
@@ -369,16 +332,12 @@ impl Best {
     }
 
     fn wants(&self, place: Place) -> bool {
-        self.worst()
-            .is_none_or(|worst| comes_before(self.order, place, worst))
+        self.worst().is_none_or(|worst| comes_before(self.order, place, worst))
     }
 
     fn put(&mut self, place: Place, raw: &Raw<'_>) {
         let weight = raw.weight();
-        let kept = Kept {
-            seq: place.1,
-            record: raw.to_record(),
-        };
+        let kept = Kept { seq: place.1, record: raw.to_record() };
         self.weight += weight;
         self.kept.insert(place, (weight, kept));
         while self.kept.len() > self.limit || (self.weight > PAGE_BYTES && self.kept.len() > 1) {
@@ -412,12 +371,7 @@ fn edge(order: Order, extent: &Extent) -> Place {
 pub(super) fn run(shelf: &Shelf, query: &Query, budget: Budget, clock: &dyn Clock) -> Result<Page> {
     let order = query.order;
     // One more than asked for tells whether there are more.
-    let mut best = Best {
-        order,
-        limit: query.limit + 1,
-        weight: 0,
-        kept: BTreeMap::new(),
-    };
+    let mut best = Best { order, limit: query.limit + 1, weight: 0, kept: BTreeMap::new() };
     let deadline = clock.now().after(budget.time);
     let mut incomplete = query.filter.meets_damage(shelf);
     let (mut rows, mut stopped) = (0_u64, None);
@@ -427,9 +381,7 @@ pub(super) fn run(shelf: &Shelf, query: &Query, budget: Budget, clock: &dyn Cloc
             break;
         }
         // Ending only beyond the cursor: the next page must come further than this one.
-        let further = query
-            .after
-            .is_none_or(|after| comes_before(order, after, edge));
+        let further = query.after.is_none_or(|after| comes_before(order, after, edge));
         if further && (rows >= budget.rows || clock.now() > deadline) {
             stopped = Some(edge);
             break;
@@ -437,9 +389,7 @@ pub(super) fn run(shelf: &Shelf, query: &Query, budget: Budget, clock: &dyn Cloc
         let damage = segment.visit(&extent, |seq, raw| {
             rows += 1;
             let place = (raw.time.0, seq);
-            let beyond = query
-                .after
-                .is_none_or(|after| comes_before(order, after, place));
+            let beyond = query.after.is_none_or(|after| comes_before(order, after, place));
             if beyond && best.wants(place) && query.filter.takes(raw) {
                 best.put(place, raw);
             }
@@ -463,12 +413,12 @@ fn in_order(query: &Query, shelf: &Shelf) -> Vec<(Arc<Segment>, Extent)> {
         (_, None) => true,
     });
     extents.sort_by(|(_, left), (_, right)| match order {
-        Order::Newest => edge(order, right)
-            .cmp(&edge(order, left))
-            .then(right.first_seq.cmp(&left.first_seq)),
-        Order::Oldest => edge(order, left)
-            .cmp(&edge(order, right))
-            .then(left.first_seq.cmp(&right.first_seq)),
+        Order::Newest => {
+            edge(order, right).cmp(&edge(order, left)).then(right.first_seq.cmp(&left.first_seq))
+        }
+        Order::Oldest => {
+            edge(order, left).cmp(&edge(order, right)).then(left.first_seq.cmp(&right.first_seq))
+        }
     });
     extents
 }
@@ -477,15 +427,11 @@ fn page(query: &Query, mut best: Best, stopped: Option<Place>, incomplete: bool)
     let order = query.order;
     if let Some(stop) = stopped {
         // What comes behind the place where the search stopped may not be the best of its kind.
-        best.kept
-            .retain(|place, _| comes_before(order, *place, stop));
+        best.kept.retain(|place, _| comes_before(order, *place, stop));
     }
     let full = best.limit;
-    let mut kept: Vec<(Place, Kept)> = best
-        .kept
-        .into_iter()
-        .map(|(place, (_, kept))| (place, kept))
-        .collect();
+    let mut kept: Vec<(Place, Kept)> =
+        best.kept.into_iter().map(|(place, (_, kept))| (place, kept)).collect();
     if order == Order::Newest {
         kept.reverse();
     }

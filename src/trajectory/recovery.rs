@@ -82,9 +82,7 @@ fn sweep(disk: &dyn Disk, found: &mut Recovered) -> io::Result<Vec<String>> {
             disk.remove(name)?;
         }
         if let Some(first) = name.strip_suffix(DAMAGED).and_then(number) {
-            found
-                .damage
-                .push(lost(name, disk.open(name, false)?.len()?));
+            found.damage.push(lost(name, disk.open(name, false)?.len()?));
             found.next_seq = found.next_seq.max(first.saturating_add(JUMP));
         }
     }
@@ -128,10 +126,7 @@ fn take(disk: &Arc<dyn Disk>, name: &str, is_last: bool, found: &mut Recovered) 
         ));
     }
     let mut contents = contents(disk, &segment, length, is_last, found)?;
-    found.next_seq = found
-        .next_seq
-        .max(header.first_seq)
-        .max(contents.next_seq().unwrap_or(0));
+    found.next_seq = found.next_seq.max(header.first_seq).max(contents.next_seq().unwrap_or(0));
     found.ids.extend_from_slice(&contents.ids);
     found.damage.extend_from_slice(&contents.damage);
     let whole = is_last && contents.damage.is_empty();
@@ -165,9 +160,7 @@ fn contents(
         found.dropped += behind;
     } else if behind > 0 {
         let at = contents.end;
-        contents
-            .damage
-            .push(segment.damage(at, behind, "the end of a whole segment is no frame"));
+        contents.damage.push(segment.damage(at, behind, "the end of a whole segment is no frame"));
         contents.end = length;
     }
     if !is_last || !contents.damage.is_empty() {
@@ -226,11 +219,7 @@ fn set_aside(disk: &dyn Disk, name: &str, length: u64, found: &mut Recovered) ->
 pub(super) fn create(disk: &dyn Disk, first_seq: u64) -> io::Result<Segment> {
     let mut salt = [0; 8];
     getrandom::fill(&mut salt).map_err(io::Error::other)?;
-    let header = Header {
-        version: VERSION,
-        first_seq,
-        salt: u64::from_le_bytes(salt),
-    };
+    let header = Header { version: VERSION, first_seq, salt: u64::from_le_bytes(salt) };
     let name = segment_name(first_seq);
     let file = disk.open(&name, true)?;
     file.append(&header.encode())?;

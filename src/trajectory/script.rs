@@ -44,16 +44,9 @@ fn write(log: &Trajectory, level: Level, message: &str, fields: Map) -> Result<(
     ScriptContext::caller_with(Needs::Write("trajectory"))?;
     let run_id = ScriptContext::current().and_then(|context| context.run_id.clone());
     let Value::Object(fields) = from_dynamic(&fields.into())? else {
-        return Err(Error::new(
-            Kind::Invalid,
-            "bad_fields",
-            "the fields of a log line are a map",
-        ));
+        return Err(Error::new(Kind::Invalid, "bad_fields", "the fields of a log line are a map"));
     };
-    let record = Record {
-        run_id,
-        fields,
-        ..Record::new(log.clock().now(), level, STREAM, message)
-    };
+    let record =
+        Record { run_id, fields, ..Record::new(log.clock().now(), level, STREAM, message) };
     log.append(vec![record]).map(drop)
 }

@@ -61,10 +61,7 @@ pub(super) struct Contents {
 
 impl Contents {
     pub(super) fn new() -> Self {
-        Self {
-            end: HEADER as u64,
-            ..Self::default()
-        }
+        Self { end: HEADER as u64, ..Self::default() }
     }
 
     /// Takes a frame in.
@@ -113,12 +110,7 @@ pub(super) struct Segment {
 
 impl Segment {
     pub(super) fn new(name: String, header: Header, file: Arc<dyn DiskFile>) -> Self {
-        Self {
-            name,
-            header,
-            file,
-            contents: RwLock::new(Contents::new()),
-        }
+        Self { name, header, file, contents: RwLock::new(Contents::new()) }
     }
 
     /// A look at what is known of it.
@@ -127,12 +119,7 @@ impl Segment {
     }
 
     pub(super) fn change<T>(&self, change: impl FnOnce(&mut Contents) -> T) -> T {
-        change(
-            &mut self
-                .contents
-                .write()
-                .unwrap_or_else(PoisonError::into_inner),
-        )
+        change(&mut self.contents.write().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Reads every frame up to `end` and finds out what is in it; the bytes behind the last sound
@@ -142,11 +129,7 @@ impl Segment {
         let mut walk = Walk::new(self.file.clone(), self.header.salt, HEADER as u64, end);
         while let Some(step) = walk.step()? {
             match step {
-                Step::Frame {
-                    offset,
-                    head,
-                    payload,
-                } => {
+                Step::Frame { offset, head, payload } => {
                     if let Some((ids, summary)) = summarize(&head, &payload) {
                         contents.add(offset, &head, &ids, &summary);
                     } else {
@@ -154,10 +137,7 @@ impl Segment {
                         contents.end = offset + head.total as u64;
                     }
                 }
-                Step::Bad {
-                    offset,
-                    next: Some(next),
-                } => {
+                Step::Bad { offset, next: Some(next) } => {
                     contents.damage.push(self.damage(
                         offset,
                         next - offset,
@@ -182,11 +162,7 @@ impl Segment {
         let mut damage = Vec::new();
         while let Some(step) = walk.step()? {
             match step {
-                Step::Frame {
-                    offset,
-                    head,
-                    payload,
-                } => {
+                Step::Frame { offset, head, payload } => {
                     let records = split_ids(&payload).map_or(&[][..], |(_, records)| records);
                     for (seq, raw) in (head.first_seq..).zip(Records::new(records)) {
                         match raw {
@@ -211,12 +187,7 @@ impl Segment {
     }
 
     pub(super) fn damage(&self, offset: u64, bytes: u64, what: &str) -> Damage {
-        Damage {
-            segment: self.name.clone(),
-            offset,
-            bytes,
-            what: what.to_owned(),
-        }
+        Damage { segment: self.name.clone(), offset, bytes, what: what.to_owned() }
     }
 }
 

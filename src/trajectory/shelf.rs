@@ -42,28 +42,16 @@ impl Shelf {
 
     /// The segments as of now, by number.
     pub(super) fn segments(&self) -> Vec<Arc<Segment>> {
-        self.segments
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.segments.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub(super) fn change_segments(&self, change: impl FnOnce(&mut Vec<Arc<Segment>>)) {
-        change(
-            &mut self
-                .segments
-                .write()
-                .unwrap_or_else(PoisonError::into_inner),
-        );
+        change(&mut self.segments.write().unwrap_or_else(PoisonError::into_inner));
     }
 
     /// The segment that is written to.
     pub(super) fn active(&self) -> Option<Arc<Segment>> {
-        self.segments
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .last()
-            .cloned()
+        self.segments.read().unwrap_or_else(PoisonError::into_inner).last().cloned()
     }
 
     /// Keeps what was just written at hand, and wakes those who follow.
@@ -84,13 +72,8 @@ impl Shelf {
     /// The fresh frame that holds record `seq`, if it is still at hand.
     pub(super) fn fresh(&self, seq: u64) -> Option<Arc<Fresh>> {
         let kept = self.fresh.lock().unwrap_or_else(PoisonError::into_inner);
-        let at = kept
-            .1
-            .partition_point(|fresh| fresh.first_seq + fresh.count <= seq);
-        kept.1
-            .get(at)
-            .filter(|fresh| fresh.first_seq <= seq)
-            .cloned()
+        let at = kept.1.partition_point(|fresh| fresh.first_seq + fresh.count <= seq);
+        kept.1.get(at).filter(|fresh| fresh.first_seq <= seq).cloned()
     }
 
     /// The number of the newest record; 0 when there never was one.

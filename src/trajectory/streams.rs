@@ -76,10 +76,7 @@ impl Settings {
                 "levels" => texts(value)
                     .and_then(|texts| {
                         settings.levels = Some(
-                            texts
-                                .iter()
-                                .map(|text| Level::parse(text))
-                                .collect::<Option<_>>()?,
+                            texts.iter().map(|text| Level::parse(text)).collect::<Option<_>>()?,
                         );
                         Some(())
                     })
@@ -101,20 +98,12 @@ impl Settings {
                 faults.push(Fault::new(pointer, why));
             }
         }
-        if faults.is_empty() {
-            Ok(settings)
-        } else {
-            Err(error::bad_stream(faults))
-        }
+        if faults.is_empty() { Ok(settings) } else { Err(error::bad_stream(faults)) }
     }
 
     /// Whether a record is kept; takes from it the fields that are not.
     fn filter(&self, record: &mut Record) -> bool {
-        if self
-            .levels
-            .as_ref()
-            .is_some_and(|levels| !levels.contains(&record.level))
-        {
+        if self.levels.as_ref().is_some_and(|levels| !levels.contains(&record.level)) {
             return false;
         }
         if let Some(keep) = &self.keep {
@@ -125,11 +114,7 @@ impl Settings {
 }
 
 fn texts(value: &Value) -> Option<Vec<String>> {
-    value
-        .as_array()?
-        .iter()
-        .map(|item| item.as_str().map(str::to_owned))
-        .collect()
+    value.as_array()?.iter().map(|item| item.as_str().map(str::to_owned)).collect()
 }
 
 /// The settings of all streams, and which streams there are.
@@ -150,39 +135,22 @@ impl Streams {
         for row in records.scan(&Scan::prefix("stream/"))? {
             let name = row.key.trim_start_matches("stream/").to_owned();
             let kept: SettingsV1 = decode(&row.value)?;
-            let levels = kept
-                .levels
-                .map(|codes| codes.into_iter().filter_map(Level::from_code).collect());
+            let levels =
+                kept.levels.map(|codes| codes.into_iter().filter_map(Level::from_code).collect());
             settings.insert(
                 name,
-                Arc::new(Settings {
-                    levels,
-                    keep: kept.keep,
-                    retention: kept.retention,
-                }),
+                Arc::new(Settings { levels, keep: kept.keep, retention: kept.retention }),
             );
         }
-        Ok(Self {
-            records,
-            settings: RwLock::new(settings),
-            known: Mutex::new(known),
-            max,
-        })
+        Ok(Self { records, settings: RwLock::new(settings), known: Mutex::new(known), max })
     }
 
     pub(super) fn get(&self, name: &str) -> Option<Arc<Settings>> {
-        self.settings
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(name)
-            .cloned()
+        self.settings.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
     }
 
     pub(super) fn all(&self) -> BTreeMap<String, Arc<Settings>> {
-        self.settings
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.settings.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Keeps settings; answers whether the stream had none before.
@@ -197,10 +165,7 @@ impl Streams {
         };
         let set = ChangeSet::new().put(format!("stream/{name}"), Expect::Any, encode(&row)?);
         self.records.apply(feed::audit(set, audit)?)?;
-        let mut all = self
-            .settings
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.settings.write().unwrap_or_else(PoisonError::into_inner);
         Ok(all.insert(name.to_string(), Arc::new(settings)).is_none())
     }
 
@@ -211,10 +176,7 @@ impl Streams {
         }
         let set = ChangeSet::new().delete(format!("stream/{name}"), Expect::Any);
         self.records.apply(feed::audit(set, audit)?)?;
-        self.settings
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(name);
+        self.settings.write().unwrap_or_else(PoisonError::into_inner).remove(name);
         Ok(true)
     }
 
@@ -235,9 +197,7 @@ impl Streams {
             known.insert(record.stream.clone());
         } else {
             let meant = std::mem::replace(&mut record.stream, OTHER_STREAM.to_owned());
-            record
-                .fields
-                .insert("stream".to_owned(), Value::String(meant));
+            record.fields.insert("stream".to_owned(), Value::String(meant));
         }
         true
     }
@@ -262,15 +222,8 @@ mod tests {
     fn every_fault_of_settings_is_named() {
         let bad = json!({"levels": ["LOUD"], "keep": 1, "retention": "soon", "template": "x", "extra": 1, "max_bytes": null});
         let error = Settings::read(&bad).unwrap_err();
-        let pointers: Vec<_> = error
-            .faults()
-            .iter()
-            .map(|fault| fault.pointer.as_str())
-            .collect();
-        assert_eq!(
-            pointers,
-            ["/levels", "/keep", "/retention", "/template", "/extra"]
-        );
+        let pointers: Vec<_> = error.faults().iter().map(|fault| fault.pointer.as_str()).collect();
+        assert_eq!(pointers, ["/levels", "/keep", "/retention", "/template", "/extra"]);
         assert!(error.faults()[3].detail.contains("not available yet"));
     }
 

@@ -56,13 +56,7 @@ impl Tail {
         let last = shelf.last_seq();
         // A number from the future is of another log, or of a time before a disaster.
         let seen = after.map_or(last, |after| after.min(last));
-        Self {
-            shelf,
-            filter,
-            seen,
-            live: seen == last,
-            news,
-        }
+        Self { shelf, filter, seen, live: seen == last, news }
     }
 
     /// The number of the last record that was looked at.
@@ -126,10 +120,7 @@ impl Tail {
             seen = seq;
             if filter.takes(raw) {
                 *weight += raw.weight();
-                let kept = Kept {
-                    seq,
-                    record: raw.to_record(),
-                };
+                let kept = Kept { seq, record: raw.to_record() };
                 events.push(Event::Record(Box::new(kept)));
                 room = events.len() < STEP_ITEMS && *weight < STEP_BYTES;
             }
@@ -154,14 +145,8 @@ impl Tail {
     fn place_of(&self, seq: u64) -> Option<(Arc<super::segment::Segment>, super::segment::Extent)> {
         self.shelf.segments().into_iter().rev().find_map(|segment| {
             let extent = segment.with(|contents| {
-                let at = contents
-                    .extents
-                    .partition_point(|extent| extent.next_seq() <= seq);
-                contents
-                    .extents
-                    .get(at)
-                    .filter(|extent| extent.first_seq <= seq)
-                    .copied()
+                let at = contents.extents.partition_point(|extent| extent.next_seq() <= seq);
+                contents.extents.get(at).filter(|extent| extent.first_seq <= seq).copied()
             });
             extent.map(|extent| (segment, extent))
         })
@@ -171,9 +156,7 @@ impl Tail {
     fn next_place(&self, seq: u64) -> Option<u64> {
         let firsts = self.shelf.segments().into_iter().filter_map(|segment| {
             segment.with(|contents| {
-                let at = contents
-                    .extents
-                    .partition_point(|extent| extent.first_seq < seq);
+                let at = contents.extents.partition_point(|extent| extent.first_seq < seq);
                 contents.extents.get(at).map(|extent| extent.first_seq)
             })
         });

@@ -26,10 +26,7 @@ pub(super) fn unpack<'a>(body: &'a [u8], coding: Option<&str>) -> Result<Cow<'a,
 
 fn bounded(reader: impl Read, coding: &str) -> Result<Cow<'static, [u8]>> {
     let mut raw = Vec::new();
-    reader
-        .take(BATCH_MAX as u64 + 1)
-        .read_to_end(&mut raw)
-        .map_err(|why| bad(coding, &why))?;
+    reader.take(BATCH_MAX as u64 + 1).read_to_end(&mut raw).map_err(|why| bad(coding, &why))?;
     if raw.len() > BATCH_MAX {
         return Err(error::batch_too_large());
     }
@@ -58,33 +55,17 @@ mod tests {
     #[test]
     fn packed_bodies_are_unpacked_and_bombs_are_refused() {
         assert_eq!(unpack(b"abc", None).unwrap().as_ref(), b"abc");
-        assert_eq!(
-            unpack(&gzip(b"abc"), Some("gzip")).unwrap().as_ref(),
-            b"abc"
-        );
+        assert_eq!(unpack(&gzip(b"abc"), Some("gzip")).unwrap().as_ref(), b"abc");
         let packed = zstd::bulk::compress(b"abc", 1).unwrap();
         assert_eq!(unpack(&packed, Some("zstd")).unwrap().as_ref(), b"abc");
         let bomb = vec![0; BATCH_MAX + 1];
-        for (packed, coding) in [
-            (gzip(&bomb), "gzip"),
-            (zstd::bulk::compress(&bomb, 1).unwrap(), "zstd"),
-        ] {
-            assert_eq!(
-                unpack(&packed, Some(coding)).unwrap_err().code(),
-                "batch_too_large"
-            );
-            assert_eq!(
-                unpack(&packed[..20], Some(coding)).unwrap_err().code(),
-                "bad_coding"
-            );
-            assert_eq!(
-                unpack(b"plain", Some(coding)).unwrap_err().code(),
-                "bad_coding"
-            );
+        for (packed, coding) in
+            [(gzip(&bomb), "gzip"), (zstd::bulk::compress(&bomb, 1).unwrap(), "zstd")]
+        {
+            assert_eq!(unpack(&packed, Some(coding)).unwrap_err().code(), "batch_too_large");
+            assert_eq!(unpack(&packed[..20], Some(coding)).unwrap_err().code(), "bad_coding");
+            assert_eq!(unpack(b"plain", Some(coding)).unwrap_err().code(), "bad_coding");
         }
-        assert_eq!(
-            unpack(b"", Some("br")).unwrap_err().kind(),
-            Kind::Unsupported
-        );
+        assert_eq!(unpack(b"", Some("br")).unwrap_err().kind(), Kind::Unsupported);
     }
 }

@@ -89,10 +89,7 @@ impl Queue {
             if waiting.ended {
                 return None;
             }
-            waiting = self
-                .some
-                .wait(waiting)
-                .unwrap_or_else(PoisonError::into_inner);
+            waiting = self.some.wait(waiting).unwrap_or_else(PoisonError::into_inner);
         }
         (waiting.bytes, waiting.records) = (0, 0);
         let rotations = std::mem::take(&mut waiting.rotations);
@@ -101,10 +98,7 @@ impl Queue {
 
     /// Takes no more; the writer ends when it has written what waits.
     pub(super) fn end(&self) {
-        self.waiting
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .ended = true;
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).ended = true;
         self.some.notify_all();
     }
 }
@@ -199,11 +193,7 @@ impl Writer {
                 }
                 (_, Some(before)) => group.waiting.push(Waiter {
                     answer,
-                    receipt: Receipt {
-                        first_seq: 0,
-                        count: before.count,
-                        repeated: true,
-                    },
+                    receipt: Receipt { first_seq: 0, count: before.count, repeated: true },
                     accepted: before.accepted,
                     // Repeated within one frame: it becomes durable with its twin, or not at all.
                     needs: self.batches.get(&before.key).is_none(),
@@ -217,11 +207,7 @@ impl Writer {
                     group.summary.add(&batch.summary);
                     group.waiting.push(Waiter {
                         answer,
-                        receipt: Receipt {
-                            first_seq,
-                            count,
-                            repeated: false,
-                        },
+                        receipt: Receipt { first_seq, count, repeated: false },
                         accepted: id.map_or(count, |id| id.accepted),
                         needs: count > 0,
                     });
@@ -256,11 +242,7 @@ impl Writer {
         }
         let first_seq = self.next_seq;
         self.next_seq += count;
-        self.shelf.publish(Fresh {
-            first_seq,
-            count,
-            records: group.records,
-        });
+        self.shelf.publish(Fresh { first_seq, count, records: group.records });
         Ok(())
     }
 
@@ -295,8 +277,7 @@ impl Writer {
         }
         match recovery::create(self.disk.as_ref(), self.next_seq) {
             Ok(segment) => {
-                self.shelf
-                    .change_segments(|all| all.push(Arc::new(segment)));
+                self.shelf.change_segments(|all| all.push(Arc::new(segment)));
                 recovery::keep_index(self.disk.as_ref(), &active);
             }
             Err(source) => self.not_rotated(source),
@@ -312,9 +293,7 @@ impl Writer {
             _ => self.disk.sync_folder(),
         };
         if let Err(error) = removed {
-            self.door.close(format!(
-                "making {name} failed: {source}; removing it again: {error}"
-            ));
+            self.door.close(format!("making {name} failed: {source}; removing it again: {error}"));
         }
     }
 }

@@ -22,20 +22,11 @@ pub(super) fn routes() -> Routes {
 const KEPT: (header::HeaderName, &str) = (header::CACHE_CONTROL, "public, max-age=600");
 
 async fn style() -> impl IntoResponse {
-    (
-        [(header::CONTENT_TYPE, "text/css; charset=utf-8"), KEPT],
-        STYLE,
-    )
+    ([(header::CONTENT_TYPE, "text/css; charset=utf-8"), KEPT], STYLE)
 }
 
 async fn script() -> impl IntoResponse {
-    (
-        [
-            (header::CONTENT_TYPE, "text/javascript; charset=utf-8"),
-            KEPT,
-        ],
-        SCRIPT,
-    )
+    ([(header::CONTENT_TYPE, "text/javascript; charset=utf-8"), KEPT], SCRIPT)
 }
 
 async fn mark() -> impl IntoResponse {

@@ -44,12 +44,7 @@ pub struct Web {
 impl Web {
     /// The pages of what is open, and of an API with these routes.
     pub fn of(app: &App, api: Vec<RouteInfo>, behind_proxy: bool) -> Self {
-        Self {
-            access: app.access.clone(),
-            counts: app.counts(),
-            api: Arc::new(api),
-            behind_proxy,
-        }
+        Self { access: app.access.clone(), counts: app.counts(), api: Arc::new(api), behind_proxy }
     }
 }
 
@@ -75,10 +70,7 @@ impl Wanted {
         let asked = self.lang.as_deref().and_then(Language::parse);
         let kept = || cookie(headers, LANGUAGE).and_then(Language::parse);
         let preferred = || text_of(headers, "accept-language").map(Language::preferred);
-        asked
-            .or_else(kept)
-            .or_else(preferred)
-            .unwrap_or(Language::English)
+        asked.or_else(kept).or_else(preferred).unwrap_or(Language::English)
     }
 
     /// Remembers what was asked for.
@@ -86,22 +78,16 @@ impl Wanted {
         let Some(language) = self.lang.as_deref().and_then(Language::parse) else {
             return page;
         };
-        let cookie = format!(
-            "{LANGUAGE}={}; Path=/; SameSite=Lax; Max-Age=31536000",
-            language.code()
-        );
+        let cookie =
+            format!("{LANGUAGE}={}; Path=/; SameSite=Lax; Max-Age=31536000", language.code());
         with_cookie(page, &cookie)
     }
 }
 
 fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
-    let pairs = text_of(headers, "cookie")?
-        .split(';')
-        .filter_map(|pair| pair.trim().split_once('='));
-    pairs
-        .into_iter()
-        .find(|(found, _)| *found == name)
-        .map(|(_, value)| value)
+    let pairs =
+        text_of(headers, "cookie")?.split(';').filter_map(|pair| pair.trim().split_once('='));
+    pairs.into_iter().find(|(found, _)| *found == name).map(|(_, value)| value)
 }
 
 fn with_cookie(mut page: Response, cookie: &str) -> Response {
@@ -161,22 +147,11 @@ async fn home(
             let counts = web.counts.clone();
             let counts = off_thread(move || counts()).await?;
             let modules = modules(&counts, words);
-            render(
-                StatusCode::OK,
-                &Home {
-                    words,
-                    caller,
-                    modules,
-                },
-            )?
+            render(StatusCode::OK, &Home { words, caller, modules })?
         }
         None => render(
             StatusCode::OK,
-            &SignIn {
-                words,
-                failed: None,
-                no_account: !web.access.has_users()?,
-            },
+            &SignIn { words, failed: None, no_account: !web.access.has_users()? },
         )?,
     };
     Ok(wanted.remember(page))
@@ -188,12 +163,7 @@ fn modules(counts: &Value, words: &Words) -> Vec<Module> {
         let counts = counts.as_object().into_iter().flatten();
         let counts =
             counts.filter_map(|(noun, n)| Some((words.noun(noun).to_owned(), n.as_u64()?)));
-        Module {
-            name: name.clone(),
-            what,
-            counts: counts.collect(),
-            hint,
-        }
+        Module { name: name.clone(), what, counts: counts.collect(), hint }
     };
     counts.as_object().into_iter().flatten().map(one).collect()
 }
@@ -217,36 +187,21 @@ async fn sign_in(
     Form(given): Form<Credentials>,
 ) -> Result<Response> {
     let words = Wanted::default().language(&headers).words();
-    let source = extensions
-        .get::<Source>()
-        .map_or_else(|| "unknown".into(), |s| s.0.clone());
+    let source = extensions.get::<Source>().map_or_else(|| "unknown".into(), |s| s.0.clone());
     let access = web.access.clone();
     let work = move || access.login(&given.username, &given.password, &source, Shown::Cookie);
     match off_thread(work).await {
         Ok(login) => {
             let secure = if web.behind_proxy { "; Secure" } else { "" };
-            let cookie = format!(
-                "{COOKIE}={}; Path=/; HttpOnly; SameSite=Lax{secure}",
-                login.token
-            );
+            let cookie =
+                format!("{COOKIE}={}; Path=/; HttpOnly; SameSite=Lax{secure}", login.token);
             Ok(with_cookie(Redirect::to("/").into_response(), &cookie))
         }
         Err(error) if matches!(error.kind(), Kind::Unauthenticated | Kind::Limited) => {
-            let failed = if error.kind() == Kind::Limited {
-                words.wait
-            } else {
-                words.wrong
-            };
+            let failed = if error.kind() == Kind::Limited { words.wait } else { words.wrong };
             let status =
                 StatusCode::from_u16(error.kind().status()).unwrap_or(StatusCode::UNAUTHORIZED);
-            render(
-                status,
-                &SignIn {
-                    words,
-                    failed: Some(failed),
-                    no_account: false,
-                },
-            )
+            render(status, &SignIn { words, failed: Some(failed), no_account: false })
         }
         Err(error) => Err(error),
     }
@@ -271,23 +226,15 @@ async fn docs(
     for route in web.api.iter() {
         match groups.iter_mut().find(|group| group.module == route.module) {
             Some(group) => group.routes.push(route),
-            None => groups.push(Group {
-                module: route.module,
-                routes: vec![route],
-            }),
+            None => groups.push(Group { module: route.module, routes: vec![route] }),
         }
     }
-    let page = Docs {
-        words,
-        signed_in: caller.as_ref(),
-        groups,
-    };
+    let page = Docs { words, signed_in: caller.as_ref(), groups };
     Ok(wanted.remember(render(StatusCode::OK, &page)?))
 }
 
 fn render(status: StatusCode, page: &impl Template) -> Result<Response> {
-    let html = page
-        .render()
-        .map_err(|source| Error::internal(format!("render a page: {source}")))?;
+    let html =
+        page.render().map_err(|source| Error::internal(format!("render a page: {source}")))?;
     Ok((status, Html(html)).into_response())
 }

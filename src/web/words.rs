@@ -76,16 +76,12 @@ impl Words {
             ),
             "cask" => ("Artifacts and packages", "制品与算法包", "dripctl cask put"),
             "trajectory" => ("Logs", "日志", "dripctl trajectory push"),
-            "liquid" => (
-                "Pipelines, runs and schedules",
-                "流水线、运行与调度",
-                "dripctl liquid apply",
-            ),
-            "atom" => (
-                "Datasets and feature operators",
-                "数据集与特征算子",
-                "dripctl atom dataset put",
-            ),
+            "liquid" => {
+                ("Pipelines, runs and schedules", "流水线、运行与调度", "dripctl liquid apply")
+            }
+            "atom" => {
+                ("Datasets and feature operators", "数据集与特征算子", "dripctl atom dataset put")
+            }
             "dashare" => (
                 "Data channels, quotas and usage",
                 "数据通道、配额与用量",
@@ -183,10 +179,7 @@ mod tests {
 
     #[test]
     fn the_browsers_first_known_language_is_taken() {
-        assert_eq!(
-            Language::preferred("fr-FR,zh-CN;q=0.9,en;q=0.8"),
-            Language::Chinese
-        );
+        assert_eq!(Language::preferred("fr-FR,zh-CN;q=0.9,en;q=0.8"), Language::Chinese);
         assert_eq!(Language::preferred("en-GB"), Language::English);
         assert_eq!(Language::preferred(""), Language::English);
     }

@@ -21,22 +21,12 @@ async fn an_account_is_made_changed_listed_and_removed() {
     assert_eq!(stale.of(&rig).await.status, 412);
     let fresh = put(&json!({"role": "viewer"})).header("if-match", "\"1\"");
     let changed = fresh.of(&rig).await.expect(200);
-    let read = Ask::new("GET", ADA)
-        .bearer(&admin)
-        .of(&rig)
-        .await
-        .expect(200);
+    let read = Ask::new("GET", ADA).bearer(&admin).of(&rig).await.expect(200);
     assert_eq!(read.value(), changed.value());
     assert_eq!(read.value()["role"], "viewer");
-    let listed = Ask::new("GET", "/api/v1/users")
-        .bearer(&admin)
-        .of(&rig)
-        .await;
+    let listed = Ask::new("GET", "/api/v1/users").bearer(&admin).of(&rig).await;
     let text = String::from_utf8(listed.expect(200).body).unwrap();
-    assert!(
-        text.contains("\"ada\"") && !text.contains("argon2"),
-        "{text}"
-    );
+    assert!(text.contains("\"ada\"") && !text.contains("argon2"), "{text}");
     let gone = Ask::new("DELETE", ADA).bearer(&admin).of(&rig).await;
     gone.expect(204);
     let read = Ask::new("GET", ADA).bearer(&admin).of(&rig).await;
@@ -49,11 +39,7 @@ async fn every_fault_of_an_account_is_named_at_once() {
     let rig = Rig::new();
     let admin = rig.login("admin").await;
     let body = json!({"password": "ada", "role": "queen"});
-    let answer = Ask::new("PUT", ADA)
-        .bearer(&admin)
-        .json(&body)
-        .of(&rig)
-        .await;
+    let answer = Ask::new("PUT", ADA).bearer(&admin).json(&body).of(&rig).await;
     let problem = answer.refused(422, "bad_user").value();
     let faults = problem["errors"].as_array().unwrap();
     let named = |pointer| faults.iter().any(|fault| fault["pointer"] == pointer);
@@ -71,10 +57,7 @@ async fn names_that_are_no_names_are_refused() {
         let answer = ask.bearer(&admin).json(&body).of(&rig).await;
         assert!(answer.status.is_client_error(), "{name}: {}", answer.status);
     }
-    let users = Ask::new("GET", "/api/v1/users")
-        .bearer(&admin)
-        .of(&rig)
-        .await;
+    let users = Ask::new("GET", "/api/v1/users").bearer(&admin).of(&rig).await;
     assert_eq!(users.value()["items"].as_array().unwrap().len(), 1);
 }
 
@@ -82,16 +65,10 @@ async fn names_that_are_no_names_are_refused() {
 async fn the_last_admin_stays() {
     let rig = Rig::new();
     rig.make("ada", "viewer");
-    let admin = rig
-        .token(&rig.login("admin").await, &["access:write"])
-        .await;
+    let admin = rig.token(&rig.login("admin").await, &["access:write"]).await;
     let path = "/api/v1/users/admin";
     let delete = || Ask::new("DELETE", path).bearer(&admin);
-    let demote = || {
-        Ask::new("PUT", path)
-            .bearer(&admin)
-            .json(&json!({"role": "viewer"}))
-    };
+    let demote = || Ask::new("PUT", path).bearer(&admin).json(&json!({"role": "viewer"}));
     delete().of(&rig).await.refused(409, "last_admin");
     demote().of(&rig).await.refused(409, "last_admin");
     rig.make("ada", "admin");
@@ -105,19 +82,10 @@ async fn what_was_done_to_accounts_is_in_the_audit_without_secrets() {
     let rig = Rig::new();
     let admin = rig.login("admin").await;
     let body = json!({"password": PASSWORD, "role": "consumer"});
-    Ask::new("PUT", ADA)
-        .bearer(&admin)
-        .json(&body)
-        .of(&rig)
-        .await
-        .expect(201);
+    Ask::new("PUT", ADA).bearer(&admin).json(&body).of(&rig).await.expect(201);
     let token = rig.token(&admin, &["fiche:read"]).await;
     assert_eq!(rig.try_login("ada", "not the passphrase").await.status, 401);
-    let audit = Ask::new("GET", "/api/v1/audit")
-        .bearer(&admin)
-        .of(&rig)
-        .await
-        .expect(200);
+    let audit = Ask::new("GET", "/api/v1/audit").bearer(&admin).of(&rig).await.expect(200);
     let lines = audit.value()["items"].as_array().unwrap().clone();
     let of = |action: &str| lines.iter().find(|line| line["action"] == action).unwrap();
     assert_eq!(

@@ -9,22 +9,10 @@ use super::{Ask, PASSWORD, Rig};
 async fn a_host_that_is_not_ours_is_refused() {
     let rig = Rig::new();
     let to = |host: &str| Ask::new("GET", "/livez").header("host", host);
-    for ours in [
-        "localhost",
-        "localhost:22315",
-        "127.0.0.1:1",
-        "[::1]:22315",
-        "LOCALHOST",
-    ] {
+    for ours in ["localhost", "localhost:22315", "127.0.0.1:1", "[::1]:22315", "LOCALHOST"] {
         to(ours).of(&rig).await.expect(200);
     }
-    for other in [
-        "evil.test",
-        "127.0.0.1.evil.test",
-        "localhost.evil.test:80",
-        "10.0.0.1",
-        "",
-    ] {
+    for other in ["evil.test", "127.0.0.1.evil.test", "localhost.evil.test:80", "10.0.0.1", ""] {
         to(other).of(&rig).await.refused(403, "unknown_host");
     }
 }
@@ -36,10 +24,7 @@ async fn cookie(rig: &Rig) -> String {
     let ask = Ask::new("POST", "/").body("application/x-www-form-urlencoded", form);
     let answer = ask.of(rig).await.expect(303);
     let cookie = answer.header("set-cookie").unwrap().to_owned();
-    assert!(
-        cookie.contains("; HttpOnly") && cookie.contains("; SameSite=Lax"),
-        "{cookie}"
-    );
+    assert!(cookie.contains("; HttpOnly") && cookie.contains("; SameSite=Lax"), "{cookie}");
     cookie.split(';').next().unwrap().to_owned()
 }
 
@@ -49,9 +34,7 @@ async fn a_web_session_reads_from_anywhere_and_writes_from_our_own_pages_alone()
     let rig = Rig::new();
     let cookie = cookie(&rig).await;
     let with = |method, path| {
-        Ask::new(method, path)
-            .header("cookie", &cookie)
-            .header("host", "localhost:22315")
+        Ask::new(method, path).header("cookie", &cookie).header("host", "localhost:22315")
     };
     with("GET", "/api/v1/users").of(&rig).await.expect(200);
     let body = json!({"password": PASSWORD, "role": "viewer"});
@@ -65,22 +48,10 @@ async fn a_web_session_reads_from_anywhere_and_writes_from_our_own_pages_alone()
         ("sec-fetch-site", "same-site"),
         ("sec-fetch-site", "none"),
     ] {
-        put()
-            .header(name, value)
-            .of(&rig)
-            .await
-            .refused(403, "cross_site");
+        put().header(name, value).of(&rig).await.refused(403, "cross_site");
     }
-    put()
-        .header("origin", "http://localhost:22315")
-        .of(&rig)
-        .await
-        .expect(201);
-    put()
-        .header("sec-fetch-site", "same-origin")
-        .of(&rig)
-        .await
-        .expect(200);
+    put().header("origin", "http://localhost:22315").of(&rig).await.expect(201);
+    put().header("sec-fetch-site", "same-origin").of(&rig).await.expect(200);
 }
 
 #[cfg(feature = "web")]
@@ -89,9 +60,7 @@ async fn a_page_of_another_site_cannot_sign_a_browser_in() {
     let rig = Rig::new();
     let form = format!("username=admin&password={}", PASSWORD.replace(' ', "+"));
     let ask = Ask::new("POST", "/").body("application/x-www-form-urlencoded", form);
-    let ask = ask
-        .header("sec-fetch-site", "cross-site")
-        .header("origin", "http://evil.test");
+    let ask = ask.header("sec-fetch-site", "cross-site").header("origin", "http://evil.test");
     ask.of(&rig).await.refused(403, "cross_site");
 }
 
@@ -116,9 +85,7 @@ async fn signing_out_ends_the_web_session_at_the_daemon() {
 async fn a_wrong_token_is_not_made_good_by_a_cookie() {
     let rig = Rig::new();
     let cookie = cookie(&rig).await;
-    let ask = Ask::new("GET", "/api/v1/whoami")
-        .header("cookie", &cookie)
-        .bearer("drip_wrong");
+    let ask = Ask::new("GET", "/api/v1/whoami").header("cookie", &cookie).bearer("drip_wrong");
     ask.of(&rig).await.refused(401, "unauthenticated");
 }
 
@@ -131,10 +98,7 @@ async fn every_answer_keeps_browsers_from_guessing_framing_and_storing() {
         assert_eq!(answer.header("x-frame-options"), Some("DENY"));
         assert_eq!(answer.header("cache-control"), Some("no-store"));
         assert!(
-            answer
-                .header("content-security-policy")
-                .unwrap()
-                .starts_with("default-src 'none'")
+            answer.header("content-security-policy").unwrap().starts_with("default-src 'none'")
         );
         assert!(answer.header("x-request-id").is_some());
     }
@@ -147,8 +111,7 @@ async fn a_retry_with_its_key_has_one_effect_and_the_same_answer() {
     let admin = rig.login("admin").await;
     let post = |key: &str, line: &'static str| {
         let ask = Ask::new("POST", "/api/v1/logs").bearer(&admin);
-        ask.header("idempotency-key", key)
-            .body("application/x-ndjson", line)
+        ask.header("idempotency-key", key).body("application/x-ndjson", line)
     };
     let line = "{\"message\": \"once\"}\n";
     let first = post("k1", line).of(&rig).await.expect(200);
@@ -156,15 +119,9 @@ async fn a_retry_with_its_key_has_one_effect_and_the_same_answer() {
     assert_eq!(first.value(), again.value());
     let other = post("k1", "{\"message\": \"another\"}\n").of(&rig).await;
     assert_eq!(other.value()["code"], "idempotency_key_reused");
-    post("", line)
-        .of(&rig)
-        .await
-        .refused(422, "bad_idempotency_key");
+    post("", line).of(&rig).await.refused(422, "bad_idempotency_key");
     post("k2", line).of(&rig).await.expect(200);
-    let found = Ask::new("GET", "/api/v1/logs")
-        .bearer(&admin)
-        .of(&rig)
-        .await;
+    let found = Ask::new("GET", "/api/v1/logs").bearer(&admin).of(&rig).await;
     assert_eq!(found.value()["items"].as_array().unwrap().len(), 2);
 }
 
@@ -177,15 +134,10 @@ async fn one_accounts_retry_key_means_nothing_for_another() {
     for who in ["admin", "ada"] {
         let credential = rig.login(who).await;
         let ask = Ask::new("POST", "/api/v1/logs").bearer(&credential);
-        let ask = ask
-            .header("idempotency-key", "k")
-            .body("application/x-ndjson", line);
+        let ask = ask.header("idempotency-key", "k").body("application/x-ndjson", line);
         ask.of(&rig).await.expect(200);
     }
     let admin = rig.login("admin").await;
-    let found = Ask::new("GET", "/api/v1/logs")
-        .bearer(&admin)
-        .of(&rig)
-        .await;
+    let found = Ask::new("GET", "/api/v1/logs").bearer(&admin).of(&rig).await;
     assert_eq!(found.value()["items"].as_array().unwrap().len(), 2);
 }

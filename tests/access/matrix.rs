@@ -56,11 +56,7 @@ async fn refuses(rig: &Rig, credential: &str, who: &str, should: impl Fn(Needs) 
         if matches!(route.needs, Needs::Granted(_)) && !should(route.needs) {
             continue;
         }
-        assert_eq!(
-            status == 403,
-            should(route.needs),
-            "{who}: {route_shown} answers {status}"
-        );
+        assert_eq!(status == 403, should(route.needs), "{who}: {route_shown} answers {status}");
     }
 }
 
@@ -78,9 +74,7 @@ async fn a_stranger_meets_401_everywhere_but_at_what_is_public() {
             assert_eq!(status, 401, "{}", shown(&route));
         }
     }
-    let meant = PUBLIC
-        .iter()
-        .map(|(method, path)| ((*method).to_owned(), *path));
+    let meant = PUBLIC.iter().map(|(method, path)| ((*method).to_owned(), *path));
     assert_eq!(public, meant.collect());
 }
 
@@ -89,9 +83,8 @@ async fn a_credential_that_is_not_valid_meets_401_also_at_what_is_public() {
     let rig = Rig::new();
     for wrong in ["", "drip_", "drip_0_0", "a.b.c", "x"] {
         let seen = walk(&rig, Some(wrong)).await;
-        let let_in = seen
-            .iter()
-            .find(|(route, status)| *status != 401 && route.needs != Needs::Public);
+        let let_in =
+            seen.iter().find(|(route, status)| *status != 401 && route.needs != Needs::Public);
         assert!(let_in.is_none(), "{wrong}: {}", shown(&let_in.unwrap().0));
     }
 }
@@ -99,29 +92,13 @@ async fn a_credential_that_is_not_valid_meets_401_also_at_what_is_public() {
 #[tokio::test]
 async fn the_table_names_every_path_and_method_once() {
     let rig = Rig::new();
-    let names: BTreeSet<_> = rig
-        .open
-        .table
-        .iter()
-        .map(|r| (r.method.as_str(), r.path))
-        .collect();
+    let names: BTreeSet<_> = rig.open.table.iter().map(|r| (r.method.as_str(), r.path)).collect();
     assert_eq!(names.len(), rig.open.table.len());
-    assert!(
-        names.len() > 50,
-        "{} routes are too few to be all",
-        names.len()
-    );
+    assert!(names.len() > 50, "{} routes are too few to be all", names.len());
     // The description is made from the same table, and leaves only itself out.
-    let description = Ask::new("GET", "/openapi.json")
-        .of(&rig)
-        .await
-        .expect(200)
-        .value();
+    let description = Ask::new("GET", "/openapi.json").of(&rig).await.expect(200).value();
     let paths = description["paths"].as_object().unwrap();
-    let described: usize = paths
-        .values()
-        .map(|path| path.as_object().unwrap().len())
-        .sum();
+    let described: usize = paths.values().map(|path| path.as_object().unwrap().len()).sum();
     let itself = usize::from(!paths.contains_key("/openapi.json"));
     assert_eq!(described + itself, names.len());
 }
@@ -131,11 +108,8 @@ async fn a_token_without_the_scope_meets_403() {
     let rig = Rig::new();
     let admin = rig.login("admin").await;
     for module in MODULES {
-        let others: Vec<String> = MODULES
-            .iter()
-            .filter(|m| *m != module)
-            .map(|m| format!("{m}:write"))
-            .collect();
+        let others: Vec<String> =
+            MODULES.iter().filter(|m| *m != module).map(|m| format!("{m}:write")).collect();
         let others: Vec<&str> = others.iter().map(String::as_str).collect();
         let token = rig.token(&admin, &others).await;
         let lacks = |needs| match needs {
@@ -204,10 +178,8 @@ async fn of_the_pages_only_sign_in_docs_and_assets_are_public() {
         let is_meant = matches!(route.path, "/" | "/docs" | "/favicon.ico")
             || route.path.starts_with("/assets/");
         assert_eq!(route.needs == Needs::Public, is_meant, "{}", shown(route));
-        let status = Ask::new(route.method.as_str(), &filled(route.path))
-            .head_of(&rig)
-            .await
-            .status();
+        let status =
+            Ask::new(route.method.as_str(), &filled(route.path)).head_of(&rig).await.status();
         assert_eq!(status == 401, !is_meant, "{}: {status}", shown(route));
     }
 }

@@ -49,16 +49,9 @@ impl Open {
         let server = Server::over(&app, Config::read(&settings).unwrap());
         let table = server.table();
         #[cfg(feature = "web")]
-        let server = server.with_pages(drip::web::routes(drip::web::Web::of(
-            &app,
-            table.clone(),
-            false,
-        )));
-        Self {
-            app,
-            router: server.into_router(),
-            table,
-        }
+        let server =
+            server.with_pages(drip::web::routes(drip::web::Web::of(&app, table.clone(), false)));
+        Self { app, router: server.into_router(), table }
     }
 }
 
@@ -67,42 +60,25 @@ impl Rig {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let clock = ManualClock::at(Time::parse("2014-03-30T00:00:00Z").unwrap());
-        let rig = Self {
-            open: Open::of(&folder, &clock),
-            folder,
-            clock,
-        };
+        let rig = Self { open: Open::of(&folder, &clock), folder, clock };
         rig.make("admin", "admin");
         rig
     }
 
     /// Closes the folder and opens it again.
     fn reopened(self) -> Self {
-        let Self {
-            folder,
-            clock,
-            open,
-        } = self;
+        let Self { folder, clock, open } = self;
         drop(open);
         let open = Open::of(&folder, &clock);
-        Self {
-            folder,
-            clock,
-            open,
-        }
+        Self { folder, clock, open }
     }
 
     /// Makes an account beside HTTP.
     fn make(&self, name: &str, role: &str) {
-        let draft = UserDraft {
-            name: None,
-            password: Some(PASSWORD.into()),
-            role: Some(role.into()),
-        };
+        let draft =
+            UserDraft { name: None, password: Some(PASSWORD.into()), role: Some(role.into()) };
         let access = &self.open.app.access;
-        access
-            .put_user(&Caller::system(), name, &draft, None)
-            .unwrap();
+        access.put_user(&Caller::system(), name, &draft, None).unwrap();
     }
 
     /// Signs in, with the answer that comes.
@@ -121,11 +97,7 @@ impl Rig {
     async fn token(&self, credential: &str, scopes: &[&str]) -> String {
         let body = json!({"name": "test", "scopes": scopes});
         let ask = Ask::new("POST", "/api/v1/tokens").json(&body);
-        ask.bearer(credential)
-            .of(self)
-            .await
-            .expect(201)
-            .text_at("token")
+        ask.bearer(credential).of(self).await.expect(201).text_at("token")
     }
 
     /// Whether the credential is one.
@@ -147,10 +119,7 @@ struct Ask {
 
 impl Ask {
     fn new(method: &str, path: &str) -> Self {
-        Self {
-            request: Request::builder().method(method).uri(path),
-            body: Body::empty(),
-        }
+        Self { request: Request::builder().method(method).uri(path), body: Body::empty() }
     }
 
     fn header(mut self, name: &str, value: &str) -> Self {
@@ -182,11 +151,7 @@ impl Ask {
         let response = self.head_of(rig).await;
         let (parts, body) = response.into_parts();
         let body = to_bytes(body, usize::MAX).await.unwrap();
-        Answer {
-            status: parts.status,
-            headers: parts.headers,
-            body: body.to_vec(),
-        }
+        Answer { status: parts.status, headers: parts.headers, body: body.to_vec() }
     }
 }
 
@@ -213,10 +178,7 @@ impl Answer {
         let kind = answer.headers.get(header::CONTENT_TYPE);
         assert_eq!(kind.unwrap(), "application/problem+json");
         let problem = answer.value();
-        assert_eq!(
-            (&problem["code"], &problem["status"]),
-            (&json!(code), &json!(status))
-        );
+        assert_eq!((&problem["code"], &problem["status"]), (&json!(code), &json!(status)));
         answer
     }
 

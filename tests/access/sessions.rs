@@ -17,8 +17,7 @@ async fn a_jwt_works_across_a_restart_and_for_twelve_hours() {
     assert_eq!(jwt.split('.').count(), 3);
     let rig = rig.reopened();
     assert!(rig.knows(&jwt).await);
-    rig.clock
-        .advance(Duration::from_hours(12) - Duration::from_secs(1));
+    rig.clock.advance(Duration::from_hours(12) - Duration::from_secs(1));
     assert!(rig.knows(&jwt).await);
     rig.clock.advance(Duration::from_secs(1));
     assert!(!rig.knows(&jwt).await);
@@ -28,18 +27,10 @@ async fn a_jwt_works_across_a_restart_and_for_twelve_hours() {
 async fn a_jwt_ends_at_once_with_logout_a_new_password_a_new_role_and_the_account() {
     let rig = Rig::new();
     let admin = rig.login("admin").await;
-    let change = |body| {
-        Ask::new("PUT", "/api/v1/users/ada")
-            .bearer(&admin)
-            .json(&body)
-    };
+    let change = |body| Ask::new("PUT", "/api/v1/users/ada").bearer(&admin).json(&body);
     let endings = [
         ("POST", "/api/v1/logout", None),
-        (
-            "PUT",
-            "",
-            Some(json!({"password": "another long passphrase"})),
-        ),
+        ("PUT", "", Some(json!({"password": "another long passphrase"}))),
         ("PUT", "", Some(json!({"role": "publisher"}))),
         ("DELETE", "/api/v1/users/ada", None),
     ];
@@ -112,24 +103,14 @@ async fn guesses_that_come_together_are_counted_too() {
     let answers = futures::future::join_all(guesses).await;
     let looked_at = answers.iter().filter(|a| a.status == 401).count();
     assert!(looked_at <= 6, "{looked_at} of 40 guesses were looked at");
-    assert!(
-        answers
-            .iter()
-            .all(|a| matches!(a.status.as_u16(), 401 | 429))
-    );
+    assert!(answers.iter().all(|a| matches!(a.status.as_u16(), 401 | 429)));
 }
 
 #[tokio::test]
 async fn an_account_that_is_not_there_answers_as_one_that_is() {
     let rig = Rig::new();
-    let missing = rig
-        .try_login("nobody", PASSWORD)
-        .await
-        .refused(401, "bad_login");
-    let wrong = rig
-        .try_login("admin", "not the passphrase")
-        .await
-        .refused(401, "bad_login");
+    let missing = rig.try_login("nobody", PASSWORD).await.refused(401, "bad_login");
+    let wrong = rig.try_login("admin", "not the passphrase").await.refused(401, "bad_login");
     assert_eq!(missing.value()["detail"], wrong.value()["detail"]);
 }
 
@@ -138,13 +119,7 @@ async fn a_body_that_is_no_sign_in_says_what_is_wrong() {
     let rig = Rig::new();
     let post =
         |body: &'static str| Ask::new("POST", "/api/v1/login").body("application/json", body);
-    post("{\"username\": \"a")
-        .of(&rig)
-        .await
-        .refused(400, "bad_json");
-    post("{\"username\": \"admin\"}")
-        .of(&rig)
-        .await
-        .refused(422, "bad_body");
+    post("{\"username\": \"a").of(&rig).await.refused(400, "bad_json");
+    post("{\"username\": \"admin\"}").of(&rig).await.refused(422, "bad_body");
     post("").of(&rig).await.refused(400, "bad_json");
 }

@@ -28,10 +28,7 @@ fn may_name(part: &str) -> Option<Vec<&'static str>> {
 fn modules(path: &str) -> Vec<String> {
     let inner = path.trim_start_matches("src/").trim_end_matches(".rs");
     let mut parts: Vec<String> = inner.split('/').map(str::to_owned).collect();
-    if matches!(
-        parts.last().map(String::as_str),
-        Some("mod" | "lib" | "main")
-    ) {
+    if matches!(parts.last().map(String::as_str), Some("mod" | "lib" | "main")) {
         parts.pop();
     }
     parts
@@ -154,10 +151,7 @@ mod tests {
     use super::*;
 
     fn faults_of(path: &str, text: &str) -> Vec<String> {
-        faults(&Source {
-            path: path.to_owned(),
-            text: text.to_owned(),
-        })
+        faults(&Source { path: path.to_owned(), text: text.to_owned() })
     }
 
     #[test]
@@ -222,11 +216,7 @@ mod tests {
             ("src/main.rs", "fn main() { drip::cli::main() }", false),
             ("src/attic/mod.rs", "", true),
         ] {
-            assert_eq!(
-                !faults_of(path, line).is_empty(),
-                is_fault,
-                "{path}: {line}"
-            );
+            assert_eq!(!faults_of(path, line).is_empty(), is_fault, "{path}: {line}");
         }
     }
 }

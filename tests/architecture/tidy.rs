@@ -8,11 +8,7 @@ use super::{Source, fault};
 /// The longest function, from `fn` to its last brace. It may come down, not go up.
 const LONGEST_FUNCTION: usize = 100;
 /// Words of work that was not ended. Written so that this file has none of them.
-const MARKERS: [&str; 3] = [
-    concat!("FIX", "ME"),
-    concat!("XX", "X"),
-    concat!("TO", "DO"),
-];
+const MARKERS: [&str; 3] = [concat!("FIX", "ME"), concat!("XX", "X"), concat!("TO", "DO")];
 const MACROS: [&str; 3] = [concat!("to", "do"), "dbg", "unimplemented"];
 
 pub(super) fn faults(source: &Source) -> Vec<String> {
@@ -121,10 +117,8 @@ fn long_functions(source: &Source, tokens: &[Token]) -> Vec<String> {
         };
         let lines = end - token.line + 1;
         if lines > LONGEST_FUNCTION {
-            let what = format!(
-                "`{}` has {lines} lines, and {LONGEST_FUNCTION} are enough",
-                name.text
-            );
+            let what =
+                format!("`{}` has {lines} lines, and {LONGEST_FUNCTION} are enough", name.text);
             faults.push(fault(source, token.line, &what));
         }
     }
@@ -158,10 +152,7 @@ mod tests {
     use super::*;
 
     fn faults_of(path: &str, text: &str) -> Vec<String> {
-        faults(&Source {
-            path: path.to_owned(),
-            text: text.to_owned(),
-        })
+        faults(&Source { path: path.to_owned(), text: text.to_owned() })
     }
 
     #[test]
@@ -169,16 +160,10 @@ mod tests {
         for (line, text) in [
             (1, "use std::fmt;".to_owned()),
             (3, "//! A page.\n\nuse crate::kernel::*;".into()),
-            (
-                4,
-                "//! A page.\nuse std::{\n    fmt,\n    io::*,\n};".into(),
-            ),
+            (4, "//! A page.\nuse std::{\n    fmt,\n    io::*,\n};".into()),
             (2, format!("//! A page.\n// {}: later", MARKERS[0])),
             (2, format!("//! A page.\nfn f() {{ {}!() }}", MACROS[0])),
-            (
-                3,
-                "//! A page.\nfn f() {\n    matches!(a, Some(_));\n}".into(),
-            ),
+            (3, "//! A page.\nfn f() {\n    matches!(a, Some(_));\n}".into()),
             (2, format!("//! A page.\nfn f() {{{}}}", "\n".repeat(100))),
             (5, "//! A page.\nmod tests {\n}\n\nuse super::*;".into()),
         ] {
@@ -192,27 +177,12 @@ mod tests {
     #[test]
     fn tidy_sources_have_no_fault() {
         for (path, text) in [
-            (
-                "src/kernel/x.rs",
-                "//! A page.\nmod tests {\n    use super::*;\n}",
-            ),
+            ("src/kernel/x.rs", "//! A page.\nmod tests {\n    use super::*;\n}"),
             ("src/kernel/x_tests.rs", "use super::*;"),
-            (
-                "tests/x.rs",
-                "#![cfg(test)]\n//! A page.\nuse proptest::prelude::*;",
-            ),
-            (
-                "src/kernel/x.rs",
-                "//! A page.\nfn f() -> bool {\n    matches!(a, Some(_))\n}",
-            ),
-            (
-                "src/kernel/x.rs",
-                "//! A page.\nfn f() { assert!(matches!(a, Some(_))); }",
-            ),
-            (
-                "src/kernel/x.rs",
-                "//! A page.\nfn f(x: [u8; 3]) -> u8 { x[0] * y::z * 2 }",
-            ),
+            ("tests/x.rs", "#![cfg(test)]\n//! A page.\nuse proptest::prelude::*;"),
+            ("src/kernel/x.rs", "//! A page.\nfn f() -> bool {\n    matches!(a, Some(_))\n}"),
+            ("src/kernel/x.rs", "//! A page.\nfn f() { assert!(matches!(a, Some(_))); }"),
+            ("src/kernel/x.rs", "//! A page.\nfn f(x: [u8; 3]) -> u8 { x[0] * y::z * 2 }"),
         ] {
             let faults = faults_of(path, text);
             assert!(faults.is_empty(), "{text}: {faults:?}");

@@ -25,11 +25,7 @@ fn is_word_char(c: char) -> bool {
 
 /// The tokens of a source; `::` is one of them.
 pub(super) fn tokens(source: &str) -> Vec<Token> {
-    let mut reader = Reader {
-        rest: source,
-        line: 1,
-        found: Vec::new(),
-    };
+    let mut reader = Reader { rest: source, line: 1, found: Vec::new() };
     while reader.step() {}
     reader.found
 }
@@ -49,10 +45,7 @@ impl Reader<'_> {
 
     fn take(&mut self, bytes: usize) {
         let (taken, _) = self.rest.split_at(bytes);
-        let token = Token {
-            text: taken.to_owned(),
-            line: self.line,
-        };
+        let token = Token { text: taken.to_owned(), line: self.line };
         self.found.push(token);
         self.skip(bytes);
     }

@@ -47,12 +47,7 @@ impl Stand {
         let clock = ManualClock::at(Time::parse("2014-03-30T10:00:00Z").unwrap());
         let mut parts = parts(records.clone(), blobs.clone(), clock.clone());
         change(&mut parts);
-        Self {
-            atom: Atom::open(parts).unwrap(),
-            records,
-            blobs,
-            clock,
-        }
+        Self { atom: Atom::open(parts).unwrap(), records, blobs, clock }
     }
 
     /// The same stores, opened anew.
@@ -69,20 +64,10 @@ impl Stand {
     async fn send(&self, who: Caller, request: Request<Body>) -> Answer {
         let mut request = request;
         request.extensions_mut().insert(who);
-        let response = routes(self.atom.clone())
-            .into_router()
-            .oneshot(request)
-            .await
-            .unwrap();
+        let response = routes(self.atom.clone()).into_router().oneshot(request).await.unwrap();
         let (status, headers) = (response.status(), response.headers().clone());
-        let body = axum::body::to_bytes(response.into_body(), usize::MAX)
-            .await
-            .unwrap();
-        Answer {
-            status,
-            headers,
-            body: body.to_vec(),
-        }
+        let body = axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap();
+        Answer { status, headers, body: body.to_vec() }
     }
 
     async fn call(&self, method: Method, path: &str, body: Option<Value>) -> Answer {
@@ -102,8 +87,7 @@ impl Stand {
     }
 
     async fn put_csv(&self, path: &str, csv: &str) -> Answer {
-        self.put_bytes(path, "text/csv", csv.as_bytes().to_vec())
-            .await
+        self.put_bytes(path, "text/csv", csv.as_bytes().to_vec()).await
     }
 
     async fn put_bytes(&self, path: &str, media_type: &str, body: Vec<u8>) -> Answer {
@@ -133,24 +117,13 @@ impl Answer {
     }
 
     fn pointers(&self) -> Vec<String> {
-        let errors = self.json()["errors"]
-            .as_array()
-            .cloned()
-            .unwrap_or_default();
-        errors
-            .iter()
-            .map(|fault| fault["pointer"].as_str().unwrap().to_owned())
-            .collect()
+        let errors = self.json()["errors"].as_array().cloned().unwrap_or_default();
+        errors.iter().map(|fault| fault["pointer"].as_str().unwrap().to_owned()).collect()
     }
 
     #[track_caller]
     fn expect(&self, status: u16) -> Value {
-        assert_eq!(
-            self.status.as_u16(),
-            status,
-            "{}",
-            String::from_utf8_lossy(&self.body)
-        );
+        assert_eq!(self.status.as_u16(), status, "{}", String::from_utf8_lossy(&self.body));
         self.json()
     }
 }
@@ -173,10 +146,7 @@ struct Notes(std::sync::Mutex<Vec<String>>);
 
 impl DatasetListener for Notes {
     fn put(&self, caller: &Caller, info: &drip::atom::DatasetInfo) -> drip::kernel::Result<()> {
-        let note = format!(
-            "{} {}@{} {}",
-            caller.name, info.name, info.version, info.revision
-        );
+        let note = format!("{} {}@{} {}", caller.name, info.name, info.version, info.revision);
         self.0.lock().unwrap().push(note);
         Ok(())
     }

@@ -33,10 +33,7 @@ fn file(name: &str, data: &[u8]) -> Raw {
 }
 
 fn link(name: &str, kind: u8, to: &str) -> Raw {
-    Raw {
-        link: to.as_bytes().to_vec(),
-        ..entry(name, kind, b"")
-    }
+    Raw { link: to.as_bytes().to_vec(), ..entry(name, kind, b"") }
 }
 
 impl Raw {
@@ -114,142 +111,43 @@ fn corpus() -> Vec<(&'static str, Vec<u8>, &'static str)> {
     let record = |text: &str| file(".cask/RECORD", text.as_bytes());
     vec![
         ("a parent above", package(&[file("../evil", b"x")]), "`..`"),
-        (
-            "a parent within",
-            package(&[file("a/../../evil", b"x")]),
-            "`..`",
-        ),
-        (
-            "an absolute path",
-            package(&[file("/tmp/evil", b"x")]),
-            "absolute",
-        ),
-        (
-            "two slashes first",
-            package(&[file("//tmp/evil", b"x")]),
-            "absolute",
-        ),
+        ("a parent within", package(&[file("a/../../evil", b"x")]), "`..`"),
+        ("an absolute path", package(&[file("/tmp/evil", b"x")]), "absolute"),
+        ("two slashes first", package(&[file("//tmp/evil", b"x")]), "absolute"),
         ("a backslash", package(&[file("..\\evil", b"x")]), "`\\`"),
         ("a drive", package(&[file("C:evil", b"x")]), "drive"),
-        (
-            "a device name",
-            package(&[file("a/NUL.txt", b"x")]),
-            "device",
-        ),
-        (
-            "a control character",
-            package(&[file("a\nb", b"x")]),
-            "control",
-        ),
-        (
-            "an empty part",
-            package(&[file("a//b", b"x")]),
-            "empty part",
-        ),
+        ("a device name", package(&[file("a/NUL.txt", b"x")]), "device"),
+        ("a control character", package(&[file("a\nb", b"x")]), "control"),
+        ("an empty part", package(&[file("a//b", b"x")]), "empty part"),
         ("a dot within", package(&[file("a/./b", b"x")]), "`.`"),
         ("an empty name", package(&[file("", b"x")]), "empty"),
         ("the root as a file", package(&[file(".", b"x")]), "no name"),
-        (
-            "too deep",
-            package(&[pax_entry(&[("path", &deep)]), file("x", b"x")]),
-            "deep",
-        ),
-        (
-            "too long",
-            package(&[pax_entry(&[("path", &long)]), file("x", b"x")]),
-            "longer",
-        ),
-        (
-            "not UTF-8",
-            package(&[Raw {
-                name: vec![b'a', 0xff],
-                ..ok.clone()
-            }]),
-            "UTF-8",
-        ),
-        (
-            "a symbolic link",
-            package(&[link("l", b'2', "/etc/passwd")]),
-            "symbolic link",
-        ),
+        ("too deep", package(&[pax_entry(&[("path", &deep)]), file("x", b"x")]), "deep"),
+        ("too long", package(&[pax_entry(&[("path", &long)]), file("x", b"x")]), "longer"),
+        ("not UTF-8", package(&[Raw { name: vec![b'a', 0xff], ..ok.clone() }]), "UTF-8"),
+        ("a symbolic link", package(&[link("l", b'2', "/etc/passwd")]), "symbolic link"),
         (
             "a link, then a file through it",
             package(&[link("l", b'2', "/tmp"), file("l/evil", b"x")]),
             "symbolic link",
         ),
-        (
-            "a hard link",
-            package(&[link("l", b'1', "/etc/shadow")]),
-            "hard link",
-        ),
-        (
-            "a character device",
-            package(&[entry("d", b'3', b"")]),
-            "device",
-        ),
-        (
-            "a block device",
-            package(&[entry("d", b'4', b"")]),
-            "device",
-        ),
+        ("a hard link", package(&[link("l", b'1', "/etc/shadow")]), "hard link"),
+        ("a character device", package(&[entry("d", b'3', b"")]), "device"),
+        ("a block device", package(&[entry("d", b'4', b"")]), "device"),
         ("a pipe", package(&[entry("p", b'6', b"")]), "pipe"),
         ("a sparse file", package(&[entry("s", b'S', b"")]), "sparse"),
-        (
-            "an unknown kind",
-            package(&[entry("u", b'V', b"")]),
-            "neither",
-        ),
-        (
-            "a contiguous file",
-            package(&[entry("u", b'7', b"")]),
-            "neither",
-        ),
+        ("an unknown kind", package(&[entry("u", b'V', b"")]), "neither"),
+        ("a contiguous file", package(&[entry("u", b'7', b"")]), "neither"),
         ("a file twice", package(&[ok.clone(), ok.clone()]), "twice"),
-        (
-            "twice by a leading dot",
-            package(&[file("a", b"1"), file("./a", b"2")]),
-            "twice",
-        ),
-        (
-            "twice in two forms",
-            package(&[file("e\u{301}", b"1"), file("\u{e9}", b"2")]),
-            "twice",
-        ),
-        (
-            "a folder twice",
-            package(&[entry("d", b'5', b""), entry("d/", b'5', b"")]),
-            "twice",
-        ),
-        (
-            "a file, then inside it",
-            package(&[file("a", b"1"), file("a/b", b"2")]),
-            "inside a file",
-        ),
-        (
-            "a folder, then a file",
-            package(&[file("a/b", b"1"), file("a", b"2")]),
-            "both",
-        ),
-        (
-            "a file, then a folder",
-            package(&[file("a", b"1"), entry("a", b'5', b"")]),
-            "both",
-        ),
-        (
-            "a folder with bytes",
-            package(&[entry("d/", b'5', b"hidden")]),
-            "of its own",
-        ),
-        (
-            "a size beyond the limit",
-            package(&[file("a", b"x").says(0o77_777_777_777)]),
-            "4 GiB",
-        ),
-        (
-            "a size beyond the end",
-            package(&[file("a", b"x").says(1 << 20)]),
-            "cut off",
-        ),
+        ("twice by a leading dot", package(&[file("a", b"1"), file("./a", b"2")]), "twice"),
+        ("twice in two forms", package(&[file("e\u{301}", b"1"), file("\u{e9}", b"2")]), "twice"),
+        ("a folder twice", package(&[entry("d", b'5', b""), entry("d/", b'5', b"")]), "twice"),
+        ("a file, then inside it", package(&[file("a", b"1"), file("a/b", b"2")]), "inside a file"),
+        ("a folder, then a file", package(&[file("a/b", b"1"), file("a", b"2")]), "both"),
+        ("a file, then a folder", package(&[file("a", b"1"), entry("a", b'5', b"")]), "both"),
+        ("a folder with bytes", package(&[entry("d/", b'5', b"hidden")]), "of its own"),
+        ("a size beyond the limit", package(&[file("a", b"x").says(0o77_777_777_777)]), "4 GiB"),
+        ("a size beyond the end", package(&[file("a", b"x").says(1 << 20)]), "cut off"),
         (
             "another size in an extension",
             package(&[pax_entry(&[("size", "4")]), file("a", b"0123456789")]),
@@ -267,10 +165,7 @@ fn corpus() -> Vec<(&'static str, Vec<u8>, &'static str)> {
         ),
         (
             "a path twice in an extension",
-            package(&[
-                pax_entry(&[("path", "a"), ("path", "../b")]),
-                file("c", b"x"),
-            ]),
+            package(&[pax_entry(&[("path", "a"), ("path", "../b")]), file("c", b"x")]),
             "twice",
         ),
         (
@@ -293,27 +188,15 @@ fn corpus() -> Vec<(&'static str, Vec<u8>, &'static str)> {
             package(&[entry("L", b'L', b"ok\0../evil\0"), file("a", b"x")]),
             "control",
         ),
-        (
-            "a long link",
-            package(&[entry("L", b'K', b"/etc\0"), file("a", b"x")]),
-            "link",
-        ),
+        ("a long link", package(&[entry("L", b'K', b"/etc\0"), file("a", b"x")]), "link"),
         (
             "two long names",
-            package(&[
-                entry("L", b'L', b"a\0"),
-                entry("L", b'L', b"b\0"),
-                file("c", b"x"),
-            ]),
+            package(&[entry("L", b'L', b"a\0"), entry("L", b'L', b"b\0"), file("c", b"x")]),
             "two extension",
         ),
         (
             "a long name and a path",
-            package(&[
-                entry("L", b'L', b"a\0"),
-                pax_entry(&[("path", "b")]),
-                file("c", b"x"),
-            ]),
+            package(&[entry("L", b'L', b"a\0"), pax_entry(&[("path", "b")]), file("c", b"x")]),
             "two extension",
         ),
         (
@@ -342,53 +225,26 @@ fn corpus() -> Vec<(&'static str, Vec<u8>, &'static str)> {
             "global",
         ),
         ("a bad checksum", gzip(&bad_sum), "checksum"),
-        (
-            "no tar inside",
-            gzip(&super::noise(5000, 1)),
-            "cannot be read",
-        ),
+        ("no tar inside", gzip(&super::noise(5000, 1)), "cannot be read"),
         ("no gzip", tar(std::slice::from_ref(&ok)), "cannot be read"),
         ("nothing", Vec::new(), "cut off"),
         ("half of it", good[..good.len() - 12].to_vec(), "cut off"),
         ("a second archive behind", gzip(&hidden), "behind the end"),
-        (
-            "a second gzip behind",
-            [good.clone(), gzip(b"more")].concat(),
-            "behind the compressed",
-        ),
-        (
-            "rubbish behind",
-            [good.clone(), b"rubbish".to_vec()].concat(),
-            "behind the compressed",
-        ),
-        (
-            "a gzip of zeros",
-            package(&[file("zeros", &vec![0; 30 << 20])]),
-            "200 times",
-        ),
+        ("a second gzip behind", [good.clone(), gzip(b"more")].concat(), "behind the compressed"),
+        ("rubbish behind", [good.clone(), b"rubbish".to_vec()].concat(), "behind the compressed"),
+        ("a gzip of zeros", package(&[file("zeros", &vec![0; 30 << 20])]), "200 times"),
         (
             "zeros behind the end",
             gzip(&[tar(std::slice::from_ref(&ok)), vec![0; 30 << 20]].concat()),
             "200 times",
         ),
-        (
-            "a record of something else",
-            package(&[ok.clone(), record("other,00,1\n")]),
-            "RECORD",
-        ),
+        ("a record of something else", package(&[ok.clone(), record("other,00,1\n")]), "RECORD"),
         (
             "a record that lies",
-            package(&[
-                ok.clone(),
-                record(&format!(".cask/objects/ok,{},4\n", "0".repeat(64))),
-            ]),
+            package(&[ok.clone(), record(&format!(".cask/objects/ok,{},4\n", "0".repeat(64)))]),
             "RECORD",
         ),
-        (
-            "metadata that is none",
-            package(&[file(".cask/METADATA.toml", b"= =")]),
-            "METADATA",
-        ),
+        ("metadata that is none", package(&[file(".cask/METADATA.toml", b"= =")]), "METADATA"),
         (
             "metadata with an escape",
             package(&[file(".cask/METADATA.toml", b"name='../x'\nversion='1'")]),
@@ -451,35 +307,16 @@ fn no_hostile_archive_leaves_a_trace() {
 #[test]
 fn limits_end_what_is_merely_large() {
     let many: Vec<Raw> = (0..50).map(|n| file(&format!("f{n}"), b"")).collect();
-    let few = Limits {
-        entries: 49,
-        ..Limits::default()
-    };
+    let few = Limits { entries: 49, ..Limits::default() };
     let within =
         |bytes: &[u8], limits: &Limits| -> Option<Error> { inspect_within(bytes, limits).err() };
-    assert!(
-        within(&package(&many), &few)
-            .unwrap()
-            .detail()
-            .contains("49 entries")
-    );
+    assert!(within(&package(&many), &few).unwrap().detail().contains("49 entries"));
     assert!(within(&package(&many[1..]), &few).is_none());
-    let small = Limits {
-        total: 99,
-        ..Limits::default()
-    };
+    let small = Limits { total: 99, ..Limits::default() };
     let two = [file("a", &[1; 50]), file("b", &[2; 50])];
     assert!(within(&package(&two), &small).is_some());
-    let names = Limits {
-        names: 100,
-        ..Limits::default()
-    };
-    assert!(
-        within(&package(&many), &names)
-            .unwrap()
-            .detail()
-            .contains("too long together")
-    );
+    let names = Limits { names: 100, ..Limits::default() };
+    assert!(within(&package(&many), &names).unwrap().detail().contains("too long together"));
 }
 
 #[test]
@@ -488,35 +325,17 @@ fn archives_of_other_tools_are_read() {
         entry("./", b'5', b""),
         entry("./.cask/", b'5', b""),
         entry(".cask/scripts/", 0, b""),
-        pax_entry(&[
-            ("path", ".cask/objects/风.bin"),
-            ("mtime", "1.5"),
-            ("size", "4"),
-        ]),
+        pax_entry(&[("path", ".cask/objects/风.bin"), ("mtime", "1.5"), ("size", "4")]),
         file("short", b"data"),
         entry("g", b'g', &pax(&[("comment", "made by git")])),
-        Raw {
-            kind: 0,
-            ..file("./.cask/configs/a.yaml", b"a: 1")
-        },
-        entry(
-            "L",
-            b'L',
-            format!(".cask/objects/{}\0", "n".repeat(120)).as_bytes(),
-        ),
+        Raw { kind: 0, ..file("./.cask/configs/a.yaml", b"a: 1") },
+        entry("L", b'L', format!(".cask/objects/{}\0", "n".repeat(120)).as_bytes()),
         file("cut", b"x"),
     ];
     let contents = inspect(package(&old).as_slice()).unwrap();
-    let paths: Vec<_> = contents
-        .files
-        .iter()
-        .map(|file| file.path.as_str())
-        .collect();
+    let paths: Vec<_> = contents.files.iter().map(|file| file.path.as_str()).collect();
     let long = format!(".cask/objects/{}", "n".repeat(120));
-    assert_eq!(
-        paths,
-        [".cask/configs/a.yaml", &long, ".cask/objects/风.bin"]
-    );
+    assert_eq!(paths, [".cask/configs/a.yaml", &long, ".cask/objects/风.bin"]);
     assert_eq!((contents.metadata, contents.recorded), (None, false));
 }
 

@@ -15,10 +15,7 @@ use super::{Store, ada, noise, parcel};
 const HOUR: Duration = Duration::from_hours(1);
 
 fn settings(max_bytes: Option<u64>, ttl: Option<&str>) -> BucketSettings {
-    BucketSettings {
-        max_bytes,
-        ttl: ttl.map(str::to_owned),
-    }
+    BucketSettings { max_bytes, ttl: ttl.map(str::to_owned) }
 }
 
 fn read(store: &Store, bucket: &str, key: &str) -> bytes::Bytes {
@@ -37,10 +34,7 @@ fn equal_bytes_are_kept_once_and_go_with_their_last_name() {
     store.later(2 * HOUR);
     assert_eq!(store.cask.sweep(HOUR).unwrap().removed, 0);
     assert_eq!(read(&store, "cache", "b"), bytes);
-    store
-        .cask
-        .delete(&ada(), "cache", "b", &Guard::None)
-        .unwrap();
+    store.cask.delete(&ada(), "cache", "b", &Guard::None).unwrap();
     let swept = store.cask.sweep(HOUR).unwrap();
     assert_eq!((swept.removed, swept.bytes), (1, 100_000));
     assert_eq!(store.cask.sweep(HOUR).unwrap().removed, 0);
@@ -50,23 +44,16 @@ fn equal_bytes_are_kept_once_and_go_with_their_last_name() {
 #[test]
 fn what_a_refused_upload_left_goes_after_its_grace() {
     let store = Store::new();
-    let mut options = PutOptions {
-        sha256: Some(drip::kernel::Digest::of(b"other")),
-        ..Default::default()
-    };
+    let mut options =
+        PutOptions { sha256: Some(drip::kernel::Digest::of(b"other")), ..Default::default() };
     let bytes = bytes::Bytes::from(noise(100_000, 1));
-    let refused = store
-        .cask
-        .put_now(&ada(), "models", "a", options.clone(), bytes.clone());
+    let refused = store.cask.put_now(&ada(), "models", "a", options.clone(), bytes.clone());
     assert_eq!(refused.unwrap_err().code(), "digest_mismatch");
     assert_eq!(store.cask.sweep(HOUR).unwrap().waiting, 1);
     store.later(2 * HOUR);
     assert_eq!(store.cask.sweep(HOUR).unwrap().removed, 1);
     options.sha256 = None;
-    store
-        .cask
-        .put_now(&ada(), "models", "a", options, bytes)
-        .unwrap();
+    store.cask.put_now(&ada(), "models", "a", options, bytes).unwrap();
     assert!(store.cask.verify(|_| {}).unwrap().damaged.is_empty());
 }
 
@@ -79,10 +66,7 @@ fn a_reader_finishes_while_its_object_is_deleted_and_swept() {
     let size = found.size();
     let mut pieces = found.stream(0..size);
     let first = futures::executor::block_on(pieces.next()).unwrap().unwrap();
-    store
-        .cask
-        .delete(&ada(), "models", "a", &Guard::None)
-        .unwrap();
+    store.cask.delete(&ada(), "models", "a", &Guard::None).unwrap();
     store.later(2 * HOUR);
     assert_eq!(store.cask.sweep(HOUR).unwrap().removed, 0);
     let rest = futures::executor::block_on(pieces.next()).unwrap().unwrap();
@@ -124,17 +108,13 @@ fn a_chunk_that_is_named_right_after_the_sweeper_asked_stays() {
     let records = Arc::new(Meddling::default());
     let store = Store::with(records.clone(), Blobs::memory());
     store.put("models", "old", noise(40_000, 1));
-    store
-        .cask
-        .delete(&ada(), "models", "old", &Guard::None)
-        .unwrap();
+    store.cask.delete(&ada(), "models", "old", &Guard::None).unwrap();
     store.later(2 * HOUR);
     let cask = store.cask.clone();
     *records.meanwhile.lock().unwrap() = Some(Box::new(move || {
         let put = move || {
             let bytes = noise(40_000, 1).into();
-            cask.put_now(&ada(), "models", "new", PutOptions::default(), bytes)
-                .unwrap();
+            cask.put_now(&ada(), "models", "new", PutOptions::default(), bytes).unwrap();
         };
         std::thread::spawn(put).join().unwrap();
     }));
@@ -161,10 +141,7 @@ fn a_sweeper_never_takes_what_is_named() {
                     store.put("models", &key, noise(40_000, turn % 3));
                     assert_eq!(read(store, "models", &key), noise(40_000, turn % 3));
                     if turn % 2 == 0 {
-                        store
-                            .cask
-                            .delete(&ada(), "models", &key, &Guard::None)
-                            .unwrap();
+                        store.cask.delete(&ada(), "models", &key, &Guard::None).unwrap();
                     }
                 }
             })
@@ -176,10 +153,7 @@ fn a_sweeper_never_takes_what_is_named() {
                 std::thread::yield_now();
             }
         });
-        let ended: Vec<_> = writers
-            .into_iter()
-            .map(std::thread::ScopedJoinHandle::join)
-            .collect();
+        let ended: Vec<_> = writers.into_iter().map(std::thread::ScopedJoinHandle::join).collect();
         over.store(true, Ordering::SeqCst);
         assert!(ended.iter().all(std::result::Result::is_ok));
     });
@@ -192,10 +166,7 @@ fn a_sweeper_never_takes_what_is_named() {
 #[test]
 fn racing_writers_cannot_pass_the_quota() {
     let store = Store::new();
-    store
-        .cask
-        .save_bucket(&ada(), "small", &settings(Some(1000), None))
-        .unwrap();
+    store.cask.save_bucket(&ada(), "small", &settings(Some(1000), None)).unwrap();
     let kept: usize = std::thread::scope(|scope| {
         let put = |writer: usize| {
             let store = &store;
@@ -210,10 +181,7 @@ fn racing_writers_cannot_pass_the_quota() {
             })
         };
         let writers: Vec<_> = (0..32).map(put).collect();
-        writers
-            .into_iter()
-            .map(|writer| writer.join().unwrap())
-            .sum()
+        writers.into_iter().map(|writer| writer.join().unwrap()).sum()
     });
     let used = store.cask.bucket("small").unwrap().used_bytes;
     assert_eq!(used, 100 * kept as u64);
@@ -222,10 +190,7 @@ fn racing_writers_cannot_pass_the_quota() {
     for n in kept..10 {
         store.put("small", &format!("later{n}"), noise(100, 1));
     }
-    assert_eq!(
-        store.try_put("small", "more", vec![1]).unwrap_err().code(),
-        "quota_reached"
-    );
+    assert_eq!(store.try_put("small", "more", vec![1]).unwrap_err().code(), "quota_reached");
 }
 
 #[test]
@@ -250,10 +215,7 @@ fn two_writers_of_one_key_leave_one_whole_object() {
 fn a_bucket_that_is_written_to_is_not_deleted() {
     for _ in 0..20 {
         let store = Store::new();
-        store
-            .cask
-            .save_bucket(&ada(), "mine", &settings(None, None))
-            .unwrap();
+        store.cask.save_bucket(&ada(), "mine", &settings(None, None)).unwrap();
         let (put, deleted) = std::thread::scope(|scope| {
             let put = scope.spawn(|| store.try_put("mine", "a", vec![1]));
             let delete = scope.spawn(|| store.cask.delete_bucket(&ada(), "mine"));
@@ -267,28 +229,16 @@ fn a_bucket_that_is_written_to_is_not_deleted() {
 #[test]
 fn objects_beyond_their_age_are_gone_and_then_removed() {
     let store = Store::new();
-    store
-        .cask
-        .save_bucket(&ada(), "short", &settings(None, Some("2h")))
-        .unwrap();
+    store.cask.save_bucket(&ada(), "short", &settings(None, Some("2h"))).unwrap();
     store.put("short", "old", noise(40_000, 1));
     store.later(HOUR);
     store.put("short", "young", vec![2]);
     store.later(HOUR);
-    assert_eq!(
-        store.cask.get("short", "old").err().unwrap().code(),
-        "object_not_found"
-    );
-    let listing = drip::cask::Listing {
-        limit: 10,
-        ..Default::default()
-    };
+    assert_eq!(store.cask.get("short", "old").err().unwrap().code(), "object_not_found");
+    let listing = drip::cask::Listing { limit: 10, ..Default::default() };
     let listed = store.cask.list("short", &listing).unwrap().0;
     assert_eq!(listed.items.len(), 1);
-    assert!(
-        store.try_put("short", "old", vec![3]).unwrap(),
-        "as if it were new"
-    );
+    assert!(store.try_put("short", "old", vec![3]).unwrap(), "as if it were new");
     store.later(HOUR);
     assert_eq!(store.cask.expire().unwrap(), 1);
     let bucket = store.cask.bucket("short").unwrap();
@@ -303,10 +253,7 @@ fn damage_is_found_and_named() {
     store.put("models", "good", noise(40_000, 1));
     store.put("models", "bad", noise(50_000, 2));
     store.put("models", "inline", vec![1, 2, 3]);
-    store
-        .cask
-        .push_now(&ada(), "p", "1.0.0", parcel("p", "1.0.0").into())
-        .unwrap();
+    store.cask.push_now(&ada(), "p", "1.0.0", parcel("p", "1.0.0").into()).unwrap();
     let mut seen = 0;
     let clean = store.cask.verify(|_| seen += 1).unwrap();
     assert_eq!((clean.count, clean.damaged.len(), seen), (4, 0, 4));
@@ -327,10 +274,7 @@ fn damage_is_found_and_named() {
 fn what_was_acknowledged_is_there_after_a_new_start() {
     let store = Store::new();
     store.put("models", "a", noise(40_000, 1));
-    store
-        .cask
-        .push_now(&ada(), "p", "1.0.0", parcel("p", "1.0.0").into())
-        .unwrap();
+    store.cask.push_now(&ada(), "p", "1.0.0", parcel("p", "1.0.0").into()).unwrap();
     let again = drip::cask::Cask::open(drip::cask::Parts {
         records: store.records.clone(),
         blobs: store.blobs.clone(),

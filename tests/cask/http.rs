@@ -23,9 +23,7 @@ impl Answer {
     }
 
     pub(super) fn header(&self, name: &str) -> &str {
-        self.headers
-            .get(name)
-            .map_or("", |value| value.to_str().unwrap())
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
     }
 
     pub(super) fn code(&self) -> (u16, String) {
@@ -48,8 +46,7 @@ impl Web {
         headers: &[(&str, &str)],
         body: impl Into<Body>,
     ) -> Answer {
-        self.ask_as(Some(ada()), method, path, headers, body.into())
-            .await
+        self.ask_as(Some(ada()), method, path, headers, body.into()).await
     }
 
     async fn ask_as(
@@ -60,9 +57,7 @@ impl Web {
         headers: &[(&str, &str)],
         body: Body,
     ) -> Answer {
-        let mut request = Request::builder()
-            .method(method.parse::<Method>().unwrap())
-            .uri(path);
+        let mut request = Request::builder().method(method.parse::<Method>().unwrap()).uri(path);
         for (name, value) in headers {
             request = request.header(*name, value.as_bytes());
         }
@@ -88,10 +83,7 @@ impl Web {
     }
 
     async fn status(&self, method: &str, path: &str) -> u16 {
-        self.ask(method, path, &[], Body::empty())
-            .await
-            .status
-            .as_u16()
+        self.ask(method, path, &[], Body::empty()).await.status.as_u16()
     }
 }
 
@@ -130,10 +122,7 @@ async fn an_object_comes_back_with_all_that_was_said_of_it() {
     assert_eq!(got.header("x-content-type-options"), "nosniff");
     assert!(got.header("content-security-policy").contains("sandbox"));
     assert!(got.header("content-disposition").starts_with("attachment"));
-    assert_eq!(
-        got.headers["drip-meta-site"].as_bytes(),
-        "XJJX 风场".as_bytes()
-    );
+    assert_eq!(got.headers["drip-meta-site"].as_bytes(), "XJJX 风场".as_bytes());
 
     let head = web.ask("HEAD", A, &[], Body::empty()).await;
     assert_eq!((head.status.as_u16(), head.body.len()), (200, 0));
@@ -159,10 +148,7 @@ async fn ranges_and_conditions_of_a_read_hold() {
     let outside = ask("range", "bytes=10-").await;
     assert_eq!((outside.0, outside.1.as_str()), (416, "bytes */10"));
     assert_eq!(ask("if-none-match", &tag).await.0, 304);
-    assert_eq!(
-        ask("if-none-match", &format!("\"x\", W/{tag}")).await.0,
-        304
-    );
+    assert_eq!(ask("if-none-match", &format!("\"x\", W/{tag}")).await.0, 304);
     assert_eq!(ask("if-none-match", "\"other\"").await.0, 200);
     assert_eq!(ask("if-match", &tag).await.0, 200);
     assert_eq!(ask("if-match", "\"other\"").await.0, 412);
@@ -175,10 +161,7 @@ async fn conditions_of_a_write_hold() {
     let put = async |name: &str, value: &str, body: &'static str| {
         web.ask("PUT", A, &[(name, value)], body).await
     };
-    assert_eq!(
-        put("if-match", "*", "x").await.code(),
-        (412, "condition_failed".into())
-    );
+    assert_eq!(put("if-match", "*", "x").await.code(), (412, "condition_failed".into()));
     let first = put("if-none-match", "*", "one").await;
     assert_eq!(first.status, 201);
     assert_eq!(put("if-none-match", "*", "two").await.status, 412);
@@ -188,11 +171,7 @@ async fn conditions_of_a_write_hold() {
     assert_eq!(web.get(A).await.body, "two");
     let delete = |value: String| {
         let web = &web;
-        async move {
-            web.ask("DELETE", A, &[("if-match", &value)], Body::empty())
-                .await
-                .status
-        }
+        async move { web.ask("DELETE", A, &[("if-match", &value)], Body::empty()).await.status }
     };
     assert_eq!(delete(tag).await, 412);
     assert_eq!(delete("*".into()).await, 204);
@@ -208,9 +187,7 @@ async fn what_arrives_otherwise_than_announced_is_not_kept() {
     assert_eq!(answer.code(), (422, "digest_mismatch".into()));
     let answer = web.ask("PUT", A, &[("drip-sha256", "zz")], "bytes").await;
     assert_eq!(answer.code(), (400, "bad_digest".into()));
-    let answer = web
-        .ask("PUT", A, &[("content-length", "100")], "short")
-        .await;
+    let answer = web.ask("PUT", A, &[("content-length", "100")], "short").await;
     assert_eq!(answer.code(), (400, "body_cut_off".into()));
     let broken = futures::stream::iter([
         Ok(Bytes::from("first")),
@@ -227,10 +204,7 @@ async fn what_arrives_otherwise_than_announced_is_not_kept() {
 async fn bad_headers_are_all_named() {
     let web = Web::over(&Store::new());
     let long = "x".repeat(9000);
-    let headers = [
-        ("drip-meta-a", "x\u{1}".as_bytes()),
-        ("drip-meta-b", long.as_bytes()),
-    ];
+    let headers = [("drip-meta-a", "x\u{1}".as_bytes()), ("drip-meta-b", long.as_bytes())];
     let mut request = Request::put(A);
     for (name, value) in headers {
         // Tab is the one control character that a header may carry.
@@ -241,9 +215,7 @@ async fn bad_headers_are_all_named() {
     request.extensions_mut().insert(ada());
     let response = web.0.clone().oneshot(request).await.unwrap();
     assert_eq!(response.status(), 422);
-    let body = axum::body::to_bytes(response.into_body(), 1 << 20)
-        .await
-        .unwrap();
+    let body = axum::body::to_bytes(response.into_body(), 1 << 20).await.unwrap();
     let problem: Value = serde_json::from_slice(&body).unwrap();
     assert_eq!(problem["code"], "bad_meta");
     assert_eq!(problem["errors"].as_array().unwrap().len(), 2);
@@ -294,9 +266,7 @@ async fn keys_that_lead_elsewhere_are_refused() {
         long.as_str(),
     ] {
         for method in ["PUT", "GET", "DELETE"] {
-            let answer = web
-                .status(method, &format!("/api/v1/objects/cache/{bad}"))
-                .await;
+            let answer = web.status(method, &format!("/api/v1/objects/cache/{bad}")).await;
             assert_eq!(answer, 422, "{method} {bad}");
         }
     }
@@ -309,40 +279,19 @@ async fn keys_that_lead_elsewhere_are_refused() {
 async fn a_list_is_in_key_order_with_prefixes_and_pages() {
     let web = Web::over(&Store::new());
     for key in ["a", "b/1", "b/2/x", "b/3", "b0", "c/x/y", "c/x/z", "d"] {
-        assert_eq!(
-            web.put(&format!("/api/v1/objects/datasets/{key}"), key)
-                .await
-                .status,
-            201
-        );
+        assert_eq!(web.put(&format!("/api/v1/objects/datasets/{key}"), key).await.status, 201);
     }
     let names = |page: &Value| -> Vec<String> {
         let items = page["items"].as_array().unwrap();
-        items
-            .iter()
-            .map(|item| item["key"].as_str().unwrap().to_owned())
-            .collect()
+        items.iter().map(|item| item["key"].as_str().unwrap().to_owned()).collect()
     };
-    let list = async |query: &str| {
-        web.get(&format!("/api/v1/objects/datasets?{query}"))
-            .await
-            .json()
-    };
+    let list =
+        async |query: &str| web.get(&format!("/api/v1/objects/datasets?{query}")).await.json();
     let all = list("").await;
-    assert_eq!(
-        names(&all),
-        ["a", "b/1", "b/2/x", "b/3", "b0", "c/x/y", "c/x/z", "d"]
-    );
+    assert_eq!(names(&all), ["a", "b/1", "b/2/x", "b/3", "b0", "c/x/y", "c/x/z", "d"]);
     assert_eq!(all["next_cursor"], Value::Null);
     let item = &all["items"][0];
-    for field in [
-        "key",
-        "size",
-        "sha256",
-        "content_type",
-        "updated_at",
-        "meta",
-    ] {
+    for field in ["key", "size", "sha256", "content_type", "updated_at", "meta"] {
         assert!(item.get(field).is_some(), "{field}");
     }
     let top = list("delimiter=/").await;
@@ -360,11 +309,7 @@ async fn a_list_is_in_key_order_with_prefixes_and_pages() {
         let page = list(&format!("delimiter=/&limit=1&cursor={cursor}")).await;
         seen.extend(names(&page));
         seen.extend(
-            page["prefixes"]
-                .as_array()
-                .unwrap()
-                .iter()
-                .map(|p| p.as_str().unwrap().to_owned()),
+            page["prefixes"].as_array().unwrap().iter().map(|p| p.as_str().unwrap().to_owned()),
         );
         match page["next_cursor"].as_str() {
             Some(next) => cursor = next.to_owned(),
@@ -372,16 +317,8 @@ async fn a_list_is_in_key_order_with_prefixes_and_pages() {
         }
     }
     assert_eq!(seen, ["a", "b/", "b0", "c/", "d"]);
-    assert_eq!(
-        web.get("/api/v1/objects/datasets?cursor=rubbish")
-            .await
-            .status,
-        400
-    );
-    assert_eq!(
-        web.get("/api/v1/objects/datasets?limit=0").await.status,
-        422
-    );
+    assert_eq!(web.get("/api/v1/objects/datasets?cursor=rubbish").await.status, 400);
+    assert_eq!(web.get("/api/v1/objects/datasets?limit=0").await.status, 422);
     assert_eq!(web.get("/api/v1/objects/none").await.status, 404);
 }
 
@@ -389,24 +326,13 @@ async fn a_list_is_in_key_order_with_prefixes_and_pages() {
 async fn buckets_are_made_set_listed_and_deleted_when_empty() {
     let web = Web::over(&Store::new());
     let list = web.get("/api/v1/buckets").await.json();
-    let names: Vec<_> = list["items"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|b| &b["name"])
-        .collect();
-    assert_eq!(
-        names,
-        ["cache", "components", "datasets", "models", "packages"]
-    );
+    let names: Vec<_> = list["items"].as_array().unwrap().iter().map(|b| &b["name"]).collect();
+    assert_eq!(names, ["cache", "components", "datasets", "models", "packages"]);
     let path = "/api/v1/buckets/mine";
     assert_eq!(web.get(path).await.code(), (404, "bucket_not_found".into()));
     let made = web.put(path, r#"{"max_bytes": 10, "ttl": "2h"}"#).await;
     assert_eq!(made.status, 201);
-    assert_eq!(
-        (&made.json()["max_bytes"], &made.json()["ttl"]),
-        (&json!(10), &json!("2h"))
-    );
+    assert_eq!((&made.json()["max_bytes"], &made.json()["ttl"]), (&json!(10), &json!("2h")));
     assert_eq!(web.put(path, "{}").await.status, 200);
     assert_eq!(web.get(path).await.json()["max_bytes"], Value::Null);
     for (body, status) in [
@@ -426,9 +352,7 @@ async fn buckets_are_made_set_listed_and_deleted_when_empty() {
     assert_eq!(web.status("DELETE", "/api/v1/objects/mine/a").await, 204);
     assert_eq!(web.status("DELETE", path).await, 204);
     assert_eq!(web.status("DELETE", path).await, 404);
-    let built_in = web
-        .ask("DELETE", "/api/v1/buckets/models", &[], Body::empty())
-        .await;
+    let built_in = web.ask("DELETE", "/api/v1/buckets/models", &[], Body::empty()).await;
     assert_eq!(built_in.code(), (409, "bucket_built_in".into()));
 }
 
@@ -436,13 +360,9 @@ async fn buckets_are_made_set_listed_and_deleted_when_empty() {
 async fn a_full_bucket_refuses_more_and_still_reads_and_deletes() {
     let store = Store::new();
     let web = Web::over(&store);
-    web.put("/api/v1/buckets/small", r#"{"max_bytes": 100}"#)
-        .await;
+    web.put("/api/v1/buckets/small", r#"{"max_bytes": 100}"#).await;
     let put = async |key: &str, size: usize| {
-        web.put(&format!("/api/v1/objects/small/{key}"), noise(size, 3))
-            .await
-            .status
-            .as_u16()
+        web.put(&format!("/api/v1/objects/small/{key}"), noise(size, 3)).await.status.as_u16()
     };
     assert_eq!(put("a", 60).await, 201);
     assert_eq!(put("b", 41).await, 507);
@@ -452,9 +372,7 @@ async fn a_full_bucket_refuses_more_and_still_reads_and_deletes() {
     assert_eq!(put("a", 61).await, 507);
     // Without an announced length the quota ends the stream itself.
     let pieces = futures::stream::repeat_with(|| Ok::<_, std::io::Error>(Bytes::from(vec![0; 50])));
-    let answer = web
-        .put("/api/v1/objects/small/endless", Body::from_stream(pieces))
-        .await;
+    let answer = web.put("/api/v1/objects/small/endless", Body::from_stream(pieces)).await;
     assert_eq!(answer.code(), (507, "quota_reached".into()));
     assert_eq!(web.get("/api/v1/objects/small/a").await.body.len(), 60);
     assert_eq!(web.status("DELETE", "/api/v1/objects/small/a").await, 204);
@@ -469,10 +387,7 @@ async fn every_route_asks_for_a_caller_with_the_right_role() {
     let table = drip::cask::http::routes(store.cask.clone());
     assert_eq!(table.table().len(), 13);
     for route in table.table() {
-        let path = route
-            .path
-            .replace("{bucket}", "models")
-            .replace("{*key}", "k");
+        let path = route.path.replace("{bucket}", "models").replace("{*key}", "k");
         let path = path.replace("{name}", "n").replace("{version}", "1");
         let ask = |caller| web.ask_as(caller, route.method.as_str(), &path, &[], Body::empty());
         assert_eq!(ask(None).await.status, 401, "{} {path}", route.method);
@@ -497,51 +412,26 @@ async fn every_change_is_told_and_audited() {
     web.put(A, "x").await;
     web.status("DELETE", A).await;
     let events = feed::read(store.records.as_ref(), 0, 10).unwrap();
-    let told: Vec<_> = events
-        .iter()
-        .map(|e| (e.event.as_str(), e.subject.as_str()))
-        .collect();
+    let told: Vec<_> = events.iter().map(|e| (e.event.as_str(), e.subject.as_str())).collect();
     assert_eq!(
         told,
-        [
-            ("artifact.pushed", "models/wind/a.bin"),
-            ("artifact.deleted", "models/wind/a.bin")
-        ]
+        [("artifact.pushed", "models/wind/a.bin"), ("artifact.deleted", "models/wind/a.bin")]
     );
     assert_eq!(events[0].payload["size"], 1);
     assert_eq!(*heard.lock().unwrap(), [1, 2]);
     let audit = feed::read_audit(store.records.as_ref(), None, 10).unwrap();
-    let lines: Vec<_> = audit
-        .iter()
-        .map(|(_, l)| (l.who.as_str(), l.action.as_str()))
-        .collect();
+    let lines: Vec<_> = audit.iter().map(|(_, l)| (l.who.as_str(), l.action.as_str())).collect();
     assert_eq!(lines, [("ada", "artifact.delete"), ("ada", "artifact.put")]);
 }
 
 #[tokio::test]
 async fn a_body_beyond_the_servers_limit_streams() {
     let store = Store::new();
-    let limited = Web::over(&store)
-        .0
-        .layer(axum::extract::DefaultBodyLimit::max(1000));
+    let limited = Web::over(&store).0.layer(axum::extract::DefaultBodyLimit::max(1000));
     let web = Web(limited);
     assert_eq!(web.put(A, noise(20 << 20, 5)).await.status, 201);
     assert_eq!(web.get(A).await.body, noise(20 << 20, 5));
-    let part = web
-        .ask(
-            "GET",
-            A,
-            &[("range", "bytes=16777214-16777217")],
-            Body::empty(),
-        )
-        .await;
-    assert_eq!(
-        part.body,
-        noise(20 << 20, 5)[16_777_214..=16_777_217],
-        "across two chunks"
-    );
-    assert_eq!(
-        web.put("/api/v1/buckets/x", " ".repeat(2000)).await.status,
-        413
-    );
+    let part = web.ask("GET", A, &[("range", "bytes=16777214-16777217")], Body::empty()).await;
+    assert_eq!(part.body, noise(20 << 20, 5)[16_777_214..=16_777_217], "across two chunks");
+    assert_eq!(web.put("/api/v1/buckets/x", " ".repeat(2000)).await.status, 413);
 }

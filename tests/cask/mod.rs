@@ -45,11 +45,7 @@ struct Heard {
 impl PackageListener for Heard {
     fn pushed(&self, _caller: &Caller, package: &PackageInfo) -> Result<()> {
         if *self.refuse.lock().unwrap() {
-            return Err(Error::new(
-                Kind::Unavailable,
-                "no_cards",
-                "the cards are away",
-            ));
+            return Err(Error::new(Kind::Unavailable, "no_cards", "the cards are away"));
         }
         self.packages.lock().unwrap().push(package.clone());
         Ok(())
@@ -78,14 +74,7 @@ impl Store {
             listener: Some(heard.clone()),
         })
         .unwrap();
-        Self {
-            cask,
-            records,
-            blobs,
-            clock,
-            bus,
-            heard,
-        }
+        Self { cask, records, blobs, clock, bus, heard }
     }
 
     fn put(&self, bucket: &str, key: &str, bytes: impl Into<bytes::Bytes>) {
@@ -94,9 +83,7 @@ impl Store {
 
     fn try_put(&self, bucket: &str, key: &str, bytes: impl Into<bytes::Bytes>) -> Result<bool> {
         let options = drip::cask::PutOptions::default();
-        let kept = self
-            .cask
-            .put_now(&ada(), bucket, key, options, bytes.into())?;
+        let kept = self.cask.put_now(&ada(), bucket, key, options, bytes.into())?;
         Ok(kept.created)
     }
 
@@ -130,11 +117,7 @@ fn parcel(name: &str, version: &str) -> Vec<u8> {
     };
     let mut parcel = Parcel::new(metadata);
     let script = format!("fn main() {{ \"{name}\" }}").into_bytes();
-    parcel
-        .add_bytes(Section::Scripts, "main.rhai", script)
-        .unwrap();
-    parcel
-        .add_bytes(Section::Objects, "deep/model.bin", noise(50_000, 7))
-        .unwrap();
+    parcel.add_bytes(Section::Scripts, "main.rhai", script).unwrap();
+    parcel.add_bytes(Section::Objects, "deep/model.bin", noise(50_000, 7)).unwrap();
     parcel.to_bytes().unwrap()
 }

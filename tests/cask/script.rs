@@ -11,10 +11,7 @@ fn run(store: &Store, role: Role, source: &str) -> Result<Value> {
     let module = drip::cask::script::module(store.cask.clone());
     let engine = ScriptEngine::builder().module("cask", module).build()?;
     let program = engine.compile(source)?;
-    let context = ScriptContext {
-        caller: Caller::new("ada", role),
-        run_id: None,
-    };
+    let context = ScriptContext { caller: Caller::new("ada", role), run_id: None };
     let call = Call::new().tagged(context.into_tag());
     let answer = engine.eval(&program, Vec::new(), &call)?;
     drip::kernel::script::from_dynamic(&answer)
@@ -52,22 +49,11 @@ fn a_script_puts_gets_and_lists() {
 fn a_script_may_do_what_its_caller_may_and_no_more() {
     let store = Store::new();
     let put = r#"cask::put("models", "a", "x")"#;
-    assert_eq!(
-        run(&store, Role::Viewer, put).unwrap_err().kind(),
-        Kind::Denied
-    );
+    assert_eq!(run(&store, Role::Viewer, put).unwrap_err().kind(), Kind::Denied);
     run(&store, Role::Publisher, put).unwrap();
-    assert_eq!(
-        run(&store, Role::Viewer, r#"cask::get("models", "a")"#).unwrap(),
-        json!("x")
-    );
+    assert_eq!(run(&store, Role::Viewer, r#"cask::get("models", "a")"#).unwrap(), json!("x"));
     let missing = run(&store, Role::Viewer, r#"cask::get("models", "none")"#).unwrap_err();
     assert_eq!(missing.code(), "object_not_found");
-    let bad = run(
-        &store,
-        Role::Publisher,
-        r#"cask::put("models", "../a", "x")"#,
-    )
-    .unwrap_err();
+    let bad = run(&store, Role::Publisher, r#"cask::put("models", "../a", "x")"#).unwrap_err();
     assert_eq!(bad.code(), "bad_key");
 }

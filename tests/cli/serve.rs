@@ -21,14 +21,7 @@ fn a_second_daemon_on_a_folder_is_told_who_holds_it() {
     let (pid, address) = (daemon.pid().to_string(), daemon.address().to_owned());
     for arguments in [
         &["serve", "--data", "data", "--listen", "127.0.0.1:0"][..],
-        &[
-            "create-admin",
-            "--username",
-            "eve",
-            "--password-stdin",
-            "--data",
-            "data",
-        ],
+        &["create-admin", "--username", "eve", "--password-stdin", "--data", "data"],
     ] {
         let (code, said) = refused(&home.run(arguments));
         assert_eq!(code, Some(73), "{said}");
@@ -49,10 +42,8 @@ fn a_folder_of_a_newer_format_is_refused_untouched() {
     let (code, said) = refused(&home.run(&["serve", "--data", "data", "--listen", "127.0.0.1:0"]));
     assert_eq!(code, Some(65), "{said}");
     assert!(said.contains("99"), "{said}");
-    let names: Vec<_> = std::fs::read_dir(home.data())
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name())
-        .collect();
+    let names: Vec<_> =
+        std::fs::read_dir(home.data()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(names, ["FORMAT"]);
     let format = std::fs::read_to_string(home.data().join("FORMAT")).unwrap();
     assert_eq!(format, "drip 99\n");
@@ -81,11 +72,7 @@ fn settings_that_were_named_and_are_missing_or_wrong_are_refused() {
     let (code, said) = refused(&home.run(&serve));
     assert_eq!(code, Some(78), "{said}");
     assert!(said.contains("lisen") && said.contains("listen"), "{said}");
-    assert_eq!(
-        std::fs::read_dir(home.data()).unwrap().count(),
-        0,
-        "nothing was made"
-    );
+    assert_eq!(std::fs::read_dir(home.data()).unwrap().count(), 0, "nothing was made");
 }
 
 #[test]

@@ -39,10 +39,7 @@ pub(super) type Alive = bool;
 
 impl Accounts {
     pub(super) fn new(admin: String) -> Self {
-        Self {
-            admin,
-            tokens: Mutex::default(),
-        }
+        Self { admin, tokens: Mutex::default() }
     }
 
     pub(super) fn http(&self, daemon: &Daemon) -> Http {
@@ -58,11 +55,7 @@ impl Accounts {
         if let Some(answer) = answer.as_ref().filter(|answer| answer.status == 201) {
             let made = answer.json();
             let text = |field: &str| made[field].as_str().unwrap().to_owned();
-            let token = Token {
-                id: text("id"),
-                text: text("token"),
-                end: End::NotAsked,
-            };
+            let token = Token { id: text("id"), text: text("token"), end: End::NotAsked };
             self.tokens.lock().unwrap().insert(name.to_owned(), token);
         }
         oracle.answered(sent, answer.as_ref().map(|answer| answer.status));
@@ -94,9 +87,7 @@ impl Accounts {
 pub(super) fn put_user(http: &Http, oracle: &Oracle, name: &str, body: &Value) -> Option<u16> {
     let shown = json!({"role": body["role"]});
     let sent = oracle.invoke(&format!("user/{name}"), Some(shown));
-    let status = http
-        .put(&format!("/api/v1/users/{name}"), body)
-        .map(|answer| answer.status);
+    let status = http.put(&format!("/api/v1/users/{name}"), body).map(|answer| answer.status);
     oracle.answered(sent, status.as_ref().ok().copied());
     status.ok()
 }

@@ -20,10 +20,7 @@ use crate::support::{number_from_env, pause};
 const AFTER_STEP: &[(usize, &[&str])] = &[
     (1, &["datasets/scada/2014q1", "datasets/era5/2014"]),
     (2, &["packages/wind-power/1.0.0/metadata"]),
-    (
-        3,
-        &["operators/air-density/1.0.0", "operators/power-curve/1.0.0"],
-    ),
+    (3, &["operators/air-density/1.0.0", "operators/power-curve/1.0.0"]),
     (4, &["pipelines/wind-power", "model"]),
     (5, &["schedules/wind-power-hourly"]),
     (6, &["channels/wind/forecast", "users/grid-desk/quota"]),
@@ -47,31 +44,18 @@ fn reference() -> &'static Reference {
         let begun = Instant::now();
         assert!(command.stdout(Stdio::null()).status().unwrap().success());
         let (took, syncs) = (begun.elapsed(), shim.count(Class::Sync));
-        Reference {
-            inventory: inventory(&home),
-            took,
-            syncs,
-        }
+        Reference { inventory: inventory(&home), took, syncs }
     })
 }
 
 fn once(home: &Home) -> Command {
-    home.dripctl(&[
-        "demo",
-        "--once",
-        "--data",
-        "data",
-        "--listen",
-        "127.0.0.1:0",
-    ])
+    home.dripctl(&["demo", "--once", "--data", "data", "--listen", "127.0.0.1:0"])
 }
 
 /// How many steps a demo told before it was killed.
 fn steps_told(said: &str) -> usize {
     let number = |line: &str| line.split_whitespace().next()?.parse::<usize>().ok();
-    let steps = said
-        .lines()
-        .filter(|line| line.starts_with(' ') && !line.starts_with("   "));
+    let steps = said.lines().filter(|line| line.starts_with(' ') && !line.starts_with("   "));
     steps.filter_map(number).max().unwrap_or(0)
 }
 
@@ -83,23 +67,14 @@ fn look_and_complete(home: &Home, said: &str, moment: &str) {
     for (step, things) in AFTER_STEP.iter().filter(|(step, _)| *step <= told) {
         for thing in *things {
             let same = left.get(*thing) == expected.get(*thing);
-            assert!(
-                same,
-                "{moment}: step {step} was told, and {thing} is {:?}",
-                left.get(*thing)
-            );
+            assert!(same, "{moment}: step {step} was told, and {thing} is {:?}", left.get(*thing));
         }
     }
     demo(home, &[]);
     let complete = inventory(home);
-    let differ: Vec<_> = expected
-        .iter()
-        .filter(|(name, value)| complete.get(*name) != Some(value))
-        .collect();
-    assert!(
-        differ.is_empty(),
-        "{moment}: after completing, these differ: {differ:#?}"
-    );
+    let differ: Vec<_> =
+        expected.iter().filter(|(name, value)| complete.get(*name) != Some(value)).collect();
+    assert!(differ.is_empty(), "{moment}: after completing, these differ: {differ:#?}");
 }
 
 #[test]
@@ -109,28 +84,15 @@ fn a_demo_killed_at_random_moments_completes_with_all_it_told() {
     let longest = usize::try_from(reference().took.as_micros()).unwrap();
     for cycle in 0..number_from_env("CRASH_CYCLES", 2) {
         let home = Home::new();
-        let mut child = once(&home)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
+        let mut child = once(&home).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let after = Duration::from_micros(rng.below(longest) as u64);
         pause(after);
         // It may have come to its end before; then there was nothing to kill.
         let _ended = child.kill();
         let mut said = String::new();
-        child
-            .stdout
-            .take()
-            .unwrap()
-            .read_to_string(&mut said)
-            .unwrap();
+        child.stdout.take().unwrap().read_to_string(&mut said).unwrap();
         child.wait().unwrap();
-        look_and_complete(
-            &home,
-            &said,
-            &format!("CRASH_SEED={seed}, cycle {cycle}, {after:?}"),
-        );
+        look_and_complete(&home, &said, &format!("CRASH_SEED={seed}, cycle {cycle}, {after:?}"));
     }
 }
 
@@ -138,11 +100,7 @@ fn a_demo_killed_at_random_moments_completes_with_all_it_told() {
 fn a_demo_killed_at_its_syncs_completes_with_all_it_told() {
     // Every tenth in the long suite; a few of them in a quick one.
     let syncs = reference().syncs;
-    let step = if std::env::var_os("CRASH_CYCLES").is_some() {
-        10
-    } else {
-        syncs / 2 + 1
-    };
+    let step = if std::env::var_os("CRASH_CYCLES").is_some() { 10 } else { syncs / 2 + 1 };
     for at in (step..=syncs).step_by(usize::try_from(step).unwrap()) {
         let home = Home::new();
         let shim = Shim::new(&home.data(), Class::Sync, Fault::Kill).at(at);

@@ -22,12 +22,7 @@ fn open(disk: &SimDisk) -> RedbRecords {
 
 fn rows(store: &dyn Records) -> Rows {
     let row = |row: Row| (row.key, (row.revision, row.value));
-    store
-        .scan(&Scan::default())
-        .unwrap()
-        .into_iter()
-        .map(row)
-        .collect()
+    store.scan(&Scan::default()).unwrap().into_iter().map(row).collect()
 }
 
 /// A store on a new disk, its name durable.
@@ -122,9 +117,7 @@ impl Shelf {
 
     fn named(&self) -> BTreeMap<String, BlobRef> {
         let blob = |row: &Row| {
-            bincode::decode_from_slice(&row.value, bincode::config::standard())
-                .unwrap()
-                .0
+            bincode::decode_from_slice(&row.value, bincode::config::standard()).unwrap().0
         };
         self.records
             .scan(&Scan::default())
@@ -146,11 +139,8 @@ impl Shelf {
     }
 
     async fn sweep(&self) {
-        let named: Vec<Digest> = self
-            .named()
-            .values()
-            .flat_map(|blob| blob.chunks().to_vec())
-            .collect();
+        let named: Vec<Digest> =
+            self.named().values().flat_map(|blob| blob.chunks().to_vec()).collect();
         let later = Time::from(chrono::DateTime::UNIX_EPOCH).after(Duration::from_mins(1));
         let is_named = |digest| Ok(named.contains(&digest));
         let swept = self.blobs.sweep(is_named, later, Duration::ZERO).await;

@@ -42,13 +42,8 @@ impl RowSource for Shelf {
     }
 
     fn sql(&self, query: &str, params: &Value, max_rows: usize) -> Result<Table> {
-        let limits = SqlLimits {
-            rows: max_rows,
-            ..SqlLimits::default()
-        };
-        Sql::new(Arc::new(self.clone()))
-            .with_limits(limits)
-            .query(query, params)
+        let limits = SqlLimits { rows: max_rows, ..SqlLimits::default() };
+        Sql::new(Arc::new(self.clone())).with_limits(limits).query(query, params)
     }
 
     fn names(&self) -> Vec<String> {
@@ -103,11 +98,7 @@ impl Stand {
             accounts: Some(Arc::new(Known)),
             config,
         });
-        Self {
-            dashare,
-            clock,
-            shelf,
-        }
+        Self { dashare, clock, shelf }
     }
 
     /// With the channel `wind/scada`, granted to `ada`.
@@ -126,38 +117,19 @@ impl Stand {
         body: Option<Value>,
     ) -> Answer {
         let body = body.map_or_else(Body::empty, |body| Body::from(body.to_string()));
-        self.send(
-            who,
-            Request::builder()
-                .method(method)
-                .uri(path)
-                .body(body)
-                .unwrap(),
-        )
-        .await
+        self.send(who, Request::builder().method(method).uri(path).body(body).unwrap()).await
     }
 
     async fn send(&self, who: Caller, mut request: Request<Body>) -> Answer {
         request.extensions_mut().insert(who);
-        let response = routes(self.dashare.clone())
-            .into_router()
-            .oneshot(request)
-            .await
-            .unwrap();
+        let response = routes(self.dashare.clone()).into_router().oneshot(request).await.unwrap();
         let (status, headers) = (response.status(), response.headers().clone());
-        let body = axum::body::to_bytes(response.into_body(), usize::MAX)
-            .await
-            .unwrap();
-        Answer {
-            status,
-            headers,
-            body: body.to_vec(),
-        }
+        let body = axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap();
+        Answer { status, headers, body: body.to_vec() }
     }
 
     async fn put(&self, path: &str, body: Value) -> Answer {
-        self.call_as(publisher(), Method::PUT, path, Some(body))
-            .await
+        self.call_as(publisher(), Method::PUT, path, Some(body)).await
     }
 
     async fn get(&self, path: &str) -> Answer {
@@ -166,8 +138,7 @@ impl Stand {
 
     /// Data of `wind/scada` as `ada` gets them.
     async fn data(&self, query: &str) -> Answer {
-        self.call_as(ada(), Method::GET, &format!("{CHANNEL}/data?{query}"), None)
-            .await
+        self.call_as(ada(), Method::GET, &format!("{CHANNEL}/data?{query}"), None).await
     }
 
     async fn quota(&self, unit: &str, limit: u64, period: &str) -> Answer {
@@ -200,12 +171,7 @@ impl Answer {
     }
 
     fn items(&self) -> Vec<Value> {
-        assert_eq!(
-            self.status.as_u16(),
-            200,
-            "{}",
-            String::from_utf8_lossy(&self.body)
-        );
+        assert_eq!(self.status.as_u16(), 200, "{}", String::from_utf8_lossy(&self.body));
         self.json()["items"].as_array().unwrap().clone()
     }
 
@@ -215,14 +181,8 @@ impl Answer {
     }
 
     fn pointers(&self) -> Vec<String> {
-        let errors = self.json()["errors"]
-            .as_array()
-            .cloned()
-            .unwrap_or_default();
-        errors
-            .iter()
-            .map(|fault| fault["pointer"].as_str().unwrap().to_owned())
-            .collect()
+        let errors = self.json()["errors"].as_array().cloned().unwrap_or_default();
+        errors.iter().map(|fault| fault["pointer"].as_str().unwrap().to_owned()).collect()
     }
 
     fn header(&self, name: &str) -> Option<&str> {
@@ -231,12 +191,7 @@ impl Answer {
 
     #[track_caller]
     fn expect(&self, status: u16) -> Value {
-        assert_eq!(
-            self.status.as_u16(),
-            status,
-            "{}",
-            String::from_utf8_lossy(&self.body)
-        );
+        assert_eq!(self.status.as_u16(), status, "{}", String::from_utf8_lossy(&self.body));
         self.json()
     }
 }

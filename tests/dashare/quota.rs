@@ -25,23 +25,15 @@ async fn a_request_larger_than_what_is_left_is_refused_whole() {
         }])
     );
     let answer = stand.data("entity=R1").await;
-    assert_eq!(
-        (answer.items().len(), answer.header("drip-quota-remaining")),
-        (12, Some("8"))
-    );
+    assert_eq!((answer.items().len(), answer.header("drip-quota-remaining")), (12, Some("8")));
     let refused = stand.data("entity=R1").await;
     assert_eq!(refused.refusal(), (429, "quota_exhausted".to_owned()));
     assert_eq!(refused.header("retry-after"), Some("50400"));
     let rest = stand.data("entity=R1&limit=8").await;
-    assert_eq!(
-        (rest.items().len(), rest.header("drip-quota-remaining")),
-        (8, Some("0"))
-    );
+    assert_eq!((rest.items().len(), rest.header("drip-quota-remaining")), (8, Some("0")));
     // What brings nothing costs nothing in rows.
     assert_eq!(stand.data("entity=R9").await.status.as_u16(), 200);
-    stand
-        .clock
-        .set(Time::parse("2014-03-31T00:00:00Z").unwrap());
+    stand.clock.set(Time::parse("2014-03-31T00:00:00Z").unwrap());
     assert_eq!(quota(&stand).await["remaining"], 20);
     assert_eq!(stand.data("entity=R1").await.status.as_u16(), 200);
 }
@@ -68,11 +60,7 @@ async fn days_are_those_of_the_range_or_of_the_rows() {
     }
     let refused = stand.data("start=2014-01-01&end=2015-01-01").await;
     assert_eq!(refused.refusal(), (429, "quota_exhausted".to_owned()));
-    assert_eq!(
-        refused.header("retry-after"),
-        None,
-        "a total never comes back"
-    );
+    assert_eq!(refused.header("retry-after"), None, "a total never comes back");
 }
 
 #[tokio::test]
@@ -81,20 +69,11 @@ async fn bytes_are_those_of_the_body_and_requests_are_answers() {
     stand.quota("bytes", 100_000, "month").await.expect(201);
     let size = stand.data("format=csv").await.body.len();
     assert_eq!(quota(&stand).await["used"], size);
-    assert_eq!(
-        quota(&stand).await["resets_at"],
-        "2014-04-01T00:00:00.000000Z"
-    );
+    assert_eq!(quota(&stand).await["resets_at"], "2014-04-01T00:00:00.000000Z");
     // The same quota in another unit knows what was used in it.
     stand.quota("requests", 2, "month").await.expect(200);
-    assert_eq!(
-        stand.data("").await.header("drip-quota-remaining"),
-        Some("0")
-    );
-    assert_eq!(
-        stand.data("").await.refusal(),
-        (429, "quota_exhausted".to_owned())
-    );
+    assert_eq!(stand.data("").await.header("drip-quota-remaining"), Some("0"));
+    assert_eq!(stand.data("").await.refusal(), (429, "quota_exhausted".to_owned()));
 }
 
 #[tokio::test]
@@ -104,26 +83,17 @@ async fn a_put_does_not_reset_what_was_used() {
     stand.data("").await.items();
     let answer = stand.quota("rows", 40, "day").await.expect(200);
     assert_eq!(
-        (
-            &answer["items"][0]["used"],
-            &answer["items"][0]["remaining"]
-        ),
+        (&answer["items"][0]["used"], &answer["items"][0]["remaining"]),
         (&json!(24), &json!(16))
     );
     let answer = stand.quota("rows", 10, "day").await.expect(200);
     assert_eq!(
-        (
-            &answer["items"][0]["used"],
-            &answer["items"][0]["remaining"]
-        ),
+        (&answer["items"][0]["used"], &answer["items"][0]["remaining"]),
         (&json!(24), &json!(0))
     );
     let answer = stand.quota("rows", 100, "total").await.expect(200);
     assert_eq!(
-        (
-            &answer["items"][0]["used"],
-            &answer["items"][0]["resets_at"]
-        ),
+        (&answer["items"][0]["used"], &answer["items"][0]["resets_at"]),
         (&json!(24), &json!(null))
     );
 }
@@ -144,26 +114,17 @@ async fn quotas_are_read_strictly() {
         let answer = put(json!({"channel": "wind/scada", "limit": limit})).await;
         assert_eq!(answer.status.as_u16(), status, "{limit}");
     }
-    put(json!({"channel": "wind/scada", "limit": 0, "period": "total"}))
-        .await
-        .expect(200);
+    put(json!({"channel": "wind/scada", "limit": 0, "period": "total"})).await.expect(200);
     let none = stand.data("limit=1").await;
     assert_eq!(none.refusal(), (429, "quota_exhausted".to_owned()));
     let answer =
         put(json!({"channel": "wind", "limit": 1.5, "unit": "weeks", "period": "year"})).await;
     assert_eq!(answer.refusal(), (422, "bad_quota".to_owned()));
-    assert_eq!(
-        answer.pointers(),
-        ["/channel", "/unit", "/period", "/limit"]
-    );
+    assert_eq!(answer.pointers(), ["/channel", "/unit", "/period", "/limit"]);
     let answer = put(json!({"channel": "wind/none", "limit": 1})).await;
     assert_eq!(answer.refusal(), (404, "channel_not_found".to_owned()));
-    let nobody = stand
-        .put(
-            "/api/v1/users/nobody/quota",
-            json!({"channel": "wind/scada", "limit": 1}),
-        )
-        .await;
+    let nobody =
+        stand.put("/api/v1/users/nobody/quota", json!({"channel": "wind/scada", "limit": 1})).await;
     assert_eq!(nobody.refusal(), (404, "user_not_found".to_owned()));
 }
 
@@ -172,19 +133,12 @@ async fn usage_is_kept_by_channel_and_day_and_read_by_its_owner() {
     let stand = Stand::open().await;
     stand.data("start=2014-01-01&end=2014-01-03").await.items();
     stand.data("entity=R1&limit=1").await.items();
-    stand
-        .clock
-        .set(Time::parse("2014-03-31T01:00:00Z").unwrap());
+    stand.clock.set(Time::parse("2014-03-31T01:00:00Z").unwrap());
     stand.data("limit=2").await.items();
     let usage = "/api/v1/users/ada/usage";
     let rows = stand.call_as(ada(), Method::GET, usage, None).await.items();
     let shape = |row: &Value| {
-        (
-            row["day"].clone(),
-            row["requests"].clone(),
-            row["rows"].clone(),
-            row["days"].clone(),
-        )
+        (row["day"].clone(), row["requests"].clone(), row["rows"].clone(), row["days"].clone())
     };
     let shapes: Vec<_> = rows.iter().map(shape).collect();
     assert_eq!(
@@ -195,35 +149,20 @@ async fn usage_is_kept_by_channel_and_day_and_read_by_its_owner() {
         ]
     );
     assert_eq!(rows[0]["channel"], "wind/scada");
-    let page = stand
-        .call_as(viewer(), Method::GET, &format!("{usage}?limit=1"), None)
-        .await
-        .expect(200);
+    let page =
+        stand.call_as(viewer(), Method::GET, &format!("{usage}?limit=1"), None).await.expect(200);
     let cursor = page["next_cursor"].as_str().unwrap();
-    let next = stand
-        .get(&format!("{usage}?limit=1&cursor={cursor}"))
-        .await
-        .expect(200);
+    let next = stand.get(&format!("{usage}?limit=1&cursor={cursor}")).await.expect(200);
     assert_eq!(
         (&next["items"][0]["day"], &next["next_cursor"]),
         (&json!("2014-03-31"), &json!(null))
     );
-    let late = stand
-        .get(&format!("{usage}?from=2014-03-31&channel=wind/scada"))
-        .await
-        .items();
+    let late = stand.get(&format!("{usage}?from=2014-03-31&channel=wind/scada")).await.items();
     assert_eq!(late.len(), 1);
     for path in [usage, QUOTA] {
         let other = stand.call_as(bob(), Method::GET, path, None).await;
         assert_eq!(other.refusal(), (403, "not_allowed".to_owned()));
-        assert_eq!(
-            stand
-                .call_as(viewer(), Method::GET, path, None)
-                .await
-                .status
-                .as_u16(),
-            200
-        );
+        assert_eq!(stand.call_as(viewer(), Method::GET, path, None).await.status.as_u16(), 200);
     }
 }
 
@@ -237,19 +176,13 @@ async fn sixty_four_requests_that_race_never_pass_the_quota() {
         limit: 100,
         period: Period::Day,
     };
-    stand
-        .dashare
-        .put_quota(&publisher(), &Name::new("ada").unwrap(), &spec)
-        .unwrap();
+    stand.dashare.put_quota(&publisher(), &Name::new("ada").unwrap(), &spec).unwrap();
     let gate = Arc::new(std::sync::Barrier::new(64));
     let threads: Vec<_> = (0..64)
         .map(|n| {
             let (dashare, gate) = (stand.dashare.clone(), gate.clone());
             std::thread::spawn(move || {
-                let query = DataQuery {
-                    limit: Some(1 + n % 5),
-                    ..DataQuery::default()
-                };
+                let query = DataQuery { limit: Some(1 + n % 5), ..DataQuery::default() };
                 gate.wait();
                 dashare.data(&ada(), ("wind", "scada"), &query).map_or_else(
                     |error| {
@@ -261,17 +194,11 @@ async fn sixty_four_requests_that_race_never_pass_the_quota() {
             })
         })
         .collect();
-    let given: usize = threads
-        .into_iter()
-        .map(|thread| thread.join().unwrap())
-        .sum();
+    let given: usize = threads.into_iter().map(|thread| thread.join().unwrap()).sum();
     assert!(given > 95 && given <= 100, "{given}");
     let state = stand.call_as(ada(), Method::GET, QUOTA, None).await.items()[0].clone();
     assert_eq!(state["used"], given);
-    let usage = stand
-        .call_as(ada(), Method::GET, "/api/v1/users/ada/usage", None)
-        .await
-        .items();
+    let usage = stand.call_as(ada(), Method::GET, "/api/v1/users/ada/usage", None).await.items();
     assert_eq!(usage[0]["rows"], given);
     assert!(
         stand

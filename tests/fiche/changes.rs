@@ -15,11 +15,8 @@ async fn changes_are_numbered_and_tell_the_card_as_it_stood() {
     let path = "/cards/model/a/1";
     api.put(path, json!({"summary": "one"})).await;
     api.put(path, json!({"summary": "two"})).await;
-    api.post(&format!("{path}/stage"), json!({"stage": "testing"}))
-        .await;
-    api.send("DELETE", path, &[], "")
-        .await
-        .expect(StatusCode::NO_CONTENT);
+    api.post(&format!("{path}/stage"), json!({"stage": "testing"})).await;
+    api.send("DELETE", path, &[], "").await.expect(StatusCode::NO_CONTENT);
     api.put(path, json!({"summary": "three"})).await;
     let all = ok(api.get("/changes?after=0").await);
     let told: Vec<_> = all["items"]
@@ -50,10 +47,7 @@ async fn changes_are_numbered_and_tell_the_card_as_it_stood() {
     assert_eq!(page["items"][0]["number"], 2);
     let cursor = page["next_cursor"].as_str().unwrap();
     let rest = ok(api.get(&format!("/changes?limit=2&cursor={cursor}")).await);
-    assert_eq!(
-        (&rest["items"][1]["number"], &rest["next_cursor"]),
-        (&json!(5), &Value::Null)
-    );
+    assert_eq!((&rest["items"][1]["number"], &rest["next_cursor"]), (&json!(5), &Value::Null));
     assert_eq!(ok(api.get("/changes?after=99").await)["items"], json!([]));
     api.get("/changes?after=x").await.problem(422, "bad_after");
 }
@@ -106,15 +100,9 @@ async fn a_stream_begins_now_and_goes_on_where_it_was_left() {
         save(&api.fiche, small(&format!("m{n}"))).unwrap();
     }
     let mut body = stream(&api, "?after=9999", Some("2")).await;
-    let numbers: Vec<_> = events(&mut body, 250)
-        .await
-        .into_iter()
-        .map(|event| event.0)
-        .collect();
+    let numbers: Vec<_> = events(&mut body, 250).await.into_iter().map(|event| event.0).collect();
     assert_eq!(numbers, (3..=252).collect::<Vec<u64>>());
     api.fiche.close();
-    let end = tokio::time::timeout(Duration::from_secs(30), body.next())
-        .await
-        .unwrap();
+    let end = tokio::time::timeout(Duration::from_secs(30), body.next()).await.unwrap();
     assert!(end.is_none(), "a stream ends when it is over");
 }

@@ -26,10 +26,7 @@ fn edge(from: &str, to: &str, field: &str, missing: bool) -> (String, String, St
 
 fn names(lineage: &Value) -> Vec<String> {
     let nodes = lineage["nodes"].as_array().unwrap();
-    nodes
-        .iter()
-        .map(|node| node["name"].as_str().unwrap().to_owned())
-        .collect()
+    nodes.iter().map(|node| node["name"].as_str().unwrap().to_owned()).collect()
 }
 
 async fn story() -> Api {
@@ -50,9 +47,7 @@ async fn story() -> Api {
 #[tokio::test]
 async fn a_lineage_leads_up_and_down_with_its_missing_ends() {
     let api = story().await;
-    let up = ok(api
-        .get("/cards/model/wind-power/1.2.0/lineage?direction=up")
-        .await);
+    let up = ok(api.get("/cards/model/wind-power/1.2.0/lineage?direction=up").await);
     let model = "model:wind-power@1.2.0";
     let curve = "parameter:curve@1";
     let algorithm = "algorithm:power-curve@1.0.0";
@@ -71,60 +66,36 @@ async fn a_lineage_leads_up_and_down_with_its_missing_ends() {
         up["nodes"][0],
         json!({"kind": "model", "name": "wind-power", "version": "1.2.0", "stage": "experiment"})
     );
-    let down = ok(api
-        .get("/cards/dataset/scada/2014/lineage?direction=down")
-        .await);
+    let down = ok(api.get("/cards/dataset/scada/2014/lineage?direction=down").await);
     assert_eq!(names(&down), ["scada", "curve", "wind-power", "desk"]);
     assert!(edges(&down).contains(&edge("gone@1", curve, "requiredby", true)));
     assert!(edges(&down).contains(&edge("application:desk@3", model, "requires", false)));
-    let near = ok(api
-        .get("/cards/dataset/scada/2014/lineage?direction=down&depth=1")
-        .await);
+    let near = ok(api.get("/cards/dataset/scada/2014/lineage?direction=down&depth=1").await);
     assert_eq!(names(&near), ["scada", "curve", "wind-power"]);
-    assert_eq!(
-        names(&ok(api
-            .get("/cards/dataset/scada/2014/lineage?depth=0")
-            .await)),
-        ["scada"]
-    );
+    assert_eq!(names(&ok(api.get("/cards/dataset/scada/2014/lineage?depth=0").await)), ["scada"]);
     let both = ok(api.get("/cards/parameter/curve/1/lineage").await);
     assert_eq!(names(&both), ["curve", "scada", "wind-power", "desk"]);
     api.get("/cards/model/wind-power/1.2.0/lineage?direction=sideways")
         .await
         .problem(422, "bad_direction");
-    api.get("/cards/model/none/1/lineage")
-        .await
-        .problem(404, "card_not_found");
+    api.get("/cards/model/none/1/lineage").await.problem(404, "card_not_found");
 }
 
 #[tokio::test]
 async fn a_lineage_follows_what_is_saved_and_deleted() {
     let api = story().await;
     let down = "/cards/algorithm/power-curve/1.0.0/lineage?direction=down";
-    assert_eq!(
-        names(&ok(api.get(down).await)),
-        ["power-curve", "wind-power", "desk"]
-    );
+    assert_eq!(names(&ok(api.get(down).await)), ["power-curve", "wind-power", "desk"]);
     // A newer version is what a reference without a version means.
-    save(
-        &api.fiche,
-        json!({"kind": "algorithm", "name": "power-curve", "version": "1.1.0"}),
-    )
-    .unwrap();
+    save(&api.fiche, json!({"kind": "algorithm", "name": "power-curve", "version": "1.1.0"}))
+        .unwrap();
     assert_eq!(names(&ok(api.get(down).await)), ["power-curve"]);
     save(&api.fiche, json!({"kind": "model", "name": "wind-power", "version": "1.2.0", "algorithm": "power-curve@1.0.0"})).unwrap();
-    assert_eq!(
-        names(&ok(api.get(down).await)),
-        ["power-curve", "wind-power", "desk"]
-    );
-    api.send("DELETE", "/cards/model/wind-power/1.2.0", &[], "")
-        .await;
+    assert_eq!(names(&ok(api.get(down).await)), ["power-curve", "wind-power", "desk"]);
+    api.send("DELETE", "/cards/model/wind-power/1.2.0", &[], "").await;
     assert_eq!(names(&ok(api.get(down).await)), ["power-curve"]);
     let desk = ok(api.get("/cards/application/desk/3/lineage").await);
-    assert_eq!(
-        edges(&desk),
-        [edge("application:desk@3", "wind-power", "requires", true)]
-    );
+    assert_eq!(edges(&desk), [edge("application:desk@3", "wind-power", "requires", true)]);
 }
 
 #[tokio::test]

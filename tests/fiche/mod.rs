@@ -56,19 +56,12 @@ fn key(kind: &str, name: &str, version: &str) -> CardKey {
 /// Waits until the index holds everything.
 fn settle(fiche: &Fiche) {
     let newest = fiche.last_number().unwrap();
-    assert!(
-        fiche.wait_indexed(newest, PATIENCE),
-        "the index does not catch up"
-    );
+    assert!(fiche.wait_indexed(newest, PATIENCE), "the index does not catch up");
 }
 
 /// What a query finds, sorted: `name@version`.
 fn find(fiche: &Fiche, q: &str) -> Vec<String> {
-    let search = Search {
-        q: q.to_owned(),
-        limit: 1000,
-        ..Search::default()
-    };
+    let search = Search { q: q.to_owned(), limit: 1000, ..Search::default() };
     let found = fiche.search(&search).unwrap();
     assert_eq!(found.total, found.items.len());
     let mut names: Vec<_> = found
@@ -117,9 +110,7 @@ impl Api {
         headers: &[(&str, &str)],
         body: impl Into<Body>,
     ) -> Answer {
-        let mut request = Request::builder()
-            .method(method)
-            .uri(format!("/api/v1{path}"));
+        let mut request = Request::builder().method(method).uri(format!("/api/v1{path}"));
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
@@ -168,10 +159,7 @@ impl Answer {
 
     fn places(&self) -> Vec<&str> {
         let errors = self.body["errors"].as_array().unwrap();
-        errors
-            .iter()
-            .map(|error| error["pointer"].as_str().unwrap())
-            .collect()
+        errors.iter().map(|error| error["pointer"].as_str().unwrap()).collect()
     }
 }
 

@@ -28,16 +28,12 @@ impl Remote {
     async fn new() -> Self {
         let fiche = open();
         let caller = Caller::new("ada", Role::Publisher);
-        let router = drip::fiche::http::routes(fiche.clone())
-            .into_router()
-            .layer(Extension(caller));
+        let router =
+            drip::fiche::http::routes(fiche.clone()).into_router().layer(Extension(caller));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         tokio::spawn(async move { axum::serve(listener, router).await });
-        Self {
-            fiche,
-            client: Client::new(&url, None).unwrap(),
-        }
+        Self { fiche, client: Client::new(&url, None).unwrap() }
     }
 
     async fn run(&self, line: &[&str]) -> Result<()> {
@@ -59,70 +55,32 @@ impl Remote {
 async fn the_client_says_and_hears_what_the_handle_does() {
     let remote = Remote::new().await;
     let fiche = FicheClient::new(remote.client.clone());
-    let draft = CardDraft::new(
-        CardKind::MODEL,
-        "风 电/x".replace('/', "-").as_str(),
-        "1.0.0+a",
-    )
-    .unwrap()
-    .with("data", "scada")
-    .unwrap();
+    let draft = CardDraft::new(CardKind::MODEL, "风 电/x".replace('/', "-").as_str(), "1.0.0+a")
+        .unwrap()
+        .with("data", "scada")
+        .unwrap();
     let saved = fiche.save(&draft, Conditions::default()).await.unwrap();
     assert_eq!((saved.outcome, saved.card.revision), (Outcome::Created, 1));
     let key = draft.key();
-    let only_new = Conditions {
-        create_only: true,
-        ..Conditions::default()
-    };
-    assert_eq!(
-        fiche.save(&draft, only_new).await.unwrap_err().kind(),
-        Kind::Stale
-    );
+    let only_new = Conditions { create_only: true, ..Conditions::default() };
+    assert_eq!(fiche.save(&draft, only_new).await.unwrap_err().kind(), Kind::Stale);
     assert_eq!(fiche.get(key, None).await.unwrap(), saved.card);
-    assert_eq!(
-        fiche.stage(key, Stage::Testing, "why").await.unwrap().stage,
-        Stage::Testing
-    );
-    assert_eq!(
-        fiche.history(key).await.unwrap()[1]["change"]["comment"],
-        "why"
-    );
-    assert_eq!(
-        fiche.diff(key, None, None).await.unwrap().changes[0].path,
-        "/stage"
-    );
+    assert_eq!(fiche.stage(key, Stage::Testing, "why").await.unwrap().stage, Stage::Testing);
+    assert_eq!(fiche.history(key).await.unwrap()[1]["change"]["comment"], "why");
+    assert_eq!(fiche.diff(key, None, None).await.unwrap().changes[0].path, "/stage");
     let lineage = fiche.lineage(key, Direction::Up, None).await.unwrap();
     assert_eq!(lineage.edges[0].to, "dataset:scada");
-    let models = Filter {
-        kind: Some(CardKind::MODEL),
-        ..Filter::default()
-    };
+    let models = Filter { kind: Some(CardKind::MODEL), ..Filter::default() };
     assert_eq!(fiche.list(&models).await.unwrap().len(), 1);
     remote.settle().await;
-    let search = Search {
-        q: "电".into(),
-        limit: 5,
-        ..Search::default()
-    };
+    let search = Search { q: "电".into(), limit: 5, ..Search::default() };
     assert_eq!(fiche.search(&search).await.unwrap().items[0].card.key, *key);
-    let export = fiche
-        .export(&Filter::default())
-        .await
-        .unwrap()
-        .bytes()
-        .await
-        .unwrap();
+    let export = fiche.export(&Filter::default()).await.unwrap().bytes().await.unwrap();
     fiche.delete(key).await.unwrap();
     assert_eq!(fiche.find(key).await.unwrap(), None);
     assert_eq!(fiche.import(&export).await.unwrap().created, 1);
     assert_eq!(fiche.get(key, None).await.unwrap().stage, Stage::Testing);
-    let events: Vec<_> = fiche
-        .changes(1, 10)
-        .await
-        .unwrap()
-        .into_iter()
-        .map(|c| c.event)
-        .collect();
+    let events: Vec<_> = fiche.changes(1, 10).await.unwrap().into_iter().map(|c| c.event).collect();
     assert_eq!(events, ["card.staged", "card.deleted", "card.saved"]);
 }
 
@@ -164,40 +122,15 @@ async fn every_command_does_what_it_says() {
     assert_eq!(card.fields["data"], json!(["scada@1", "other"]));
     assert_eq!(card.fields["own"], json!({"a": 1}));
     assert!(card.has_label("site:x"));
-    remote
-        .run(&[
-            "save",
-            "model:wind@1.0.0",
-            "--summary",
-            "new",
-            "--if-match",
-            "1",
-        ])
-        .await
-        .unwrap();
-    let stale = remote
-        .run(&[
-            "save",
-            "model:wind@1.0.0",
-            "--summary",
-            "x",
-            "--if-match",
-            "1",
-        ])
-        .await;
+    remote.run(&["save", "model:wind@1.0.0", "--summary", "new", "--if-match", "1"]).await.unwrap();
+    let stale =
+        remote.run(&["save", "model:wind@1.0.0", "--summary", "x", "--if-match", "1"]).await;
     assert_eq!(stale.unwrap_err().code(), "stale_revision");
     for line in [
         vec!["get", "model", "wind"],
         vec!["get", "model:wind@1.0.0", "--revision", "1"],
         vec!["get", "model/wind/1.0.0"],
-        vec![
-            "list",
-            "model",
-            "--label",
-            "site:x",
-            "--stage",
-            "experiment",
-        ],
+        vec!["list", "model", "--label", "site:x", "--stage", "experiment"],
         vec!["history", "model", "wind@1.0.0"],
         vec!["diff", "model", "wind", "1.0.0", "--from", "1"],
         vec!["lineage", "model:wind", "--direction", "up", "--depth", "2"],
@@ -207,61 +140,26 @@ async fn every_command_does_what_it_says() {
         vec!["stage", "model", "wind", "1.0.0", "testing", "-m", "why"],
         vec!["stage", "model:wind@1.0.0", "deployed"],
     ] {
-        remote
-            .run(&line)
-            .await
-            .unwrap_or_else(|why| panic!("{line:?}: {why}"));
+        remote.run(&line).await.unwrap_or_else(|why| panic!("{line:?}: {why}"));
     }
-    assert_eq!(
-        remote
-            .fiche
-            .get(CardKind::MODEL, "wind", "1.0.0")
-            .unwrap()
-            .stage,
-        Stage::Deployed
-    );
+    assert_eq!(remote.fiche.get(CardKind::MODEL, "wind", "1.0.0").unwrap().stage, Stage::Deployed);
     let export = file("export.ndjson");
     remote.run(&["export", "-o", &export]).await.unwrap();
-    remote
-        .run(&["delete", "model", "wind", "1.0.0"])
-        .await
-        .unwrap();
+    remote.run(&["delete", "model", "wind", "1.0.0"]).await.unwrap();
     remote.run(&["import", &export]).await.unwrap();
     assert_eq!(remote.fiche.history(&wind, 0, 10).unwrap().len(), 5);
 
     let cards = file("cards.toml");
-    std::fs::write(
-        &cards,
-        "[[cards]]\nkind = 'dataset'\nname = 'scada'\nversion = '1'\n",
-    )
-    .unwrap();
-    remote
-        .run(&["apply", "-f", &cards, "--dry-run"])
-        .await
-        .unwrap();
+    std::fs::write(&cards, "[[cards]]\nkind = 'dataset'\nname = 'scada'\nversion = '1'\n").unwrap();
+    remote.run(&["apply", "-f", &cards, "--dry-run"]).await.unwrap();
     assert!(remote.fiche.get(CardKind::DATASET, "scada", "1").is_err());
     remote.run(&["apply", "-f", &cards]).await.unwrap();
     assert!(remote.fiche.get(CardKind::DATASET, "scada", "1").is_ok());
     std::fs::write(file("bad.ndjson"), "nonsense\n").unwrap();
-    let refused = remote
-        .run(&["import", &file("bad.ndjson")])
-        .await
-        .unwrap_err();
-    assert_eq!(
-        (refused.code(), refused.kind().exit_code()),
-        ("lines_refused", 1)
-    );
-    let missing = remote
-        .run(&["get", "model", "none", "1"])
-        .await
-        .unwrap_err();
-    assert_eq!(
-        (missing.code(), missing.kind().exit_code()),
-        ("card_not_found", 1)
-    );
+    let refused = remote.run(&["import", &file("bad.ndjson")]).await.unwrap_err();
+    assert_eq!((refused.code(), refused.kind().exit_code()), ("lines_refused", 1));
+    let missing = remote.run(&["get", "model", "none", "1"]).await.unwrap_err();
+    assert_eq!((missing.code(), missing.kind().exit_code()), ("card_not_found", 1));
     let usage = remote.run(&["get", "wind"]).await.unwrap_err();
-    assert_eq!(
-        (usage.code(), usage.kind().exit_code()),
-        ("bad_card_name", 2)
-    );
+    assert_eq!((usage.code(), usage.kind().exit_code()), ("bad_card_name", 2));
 }

@@ -140,11 +140,7 @@ proptest! {
 #[test]
 fn what_an_old_build_wrote_is_read() {
     let fiche = open();
-    super::save(
-        &fiche,
-        json!({"kind": "model", "name": "a", "version": "1"}),
-    )
-    .unwrap();
+    super::save(&fiche, json!({"kind": "model", "name": "a", "version": "1"})).unwrap();
     let row = fiche.store().get("card/model/a/1").unwrap().unwrap();
     assert_eq!(&row.value[..8], b"\x07card.v1");
 }

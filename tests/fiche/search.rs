@@ -19,12 +19,7 @@ fn library() -> Fiche {
             "2.1.0",
             json!({"summary": "短期风电功率预测模型", "labels": {"site": "XJJX"}, "config": {"hidden_units": 128}}),
         ),
-        (
-            "model",
-            "GBDT_功率预测",
-            "1.0.0",
-            json!({"summary": "梯度提升树", "remark": "光伏电站"}),
-        ),
+        ("model", "GBDT_功率预测", "1.0.0", json!({"summary": "梯度提升树", "remark": "光伏电站"})),
         (
             "algorithm",
             "wind-power-curve",
@@ -57,11 +52,7 @@ fn library() -> Fiche {
 #[test]
 fn words_are_found_in_chinese_and_english() {
     let fiche = library();
-    let (lstm, gbdt, curve) = (
-        "LSTM-v2@2.1.0",
-        "GBDT_功率预测@1.0.0",
-        "wind-power-curve@1.2.0",
-    );
+    let (lstm, gbdt, curve) = ("LSTM-v2@2.1.0", "GBDT_功率预测@1.0.0", "wind-power-curve@1.2.0");
     let (solar, scada) = ("SolarForecast@0.9", "scada@2014");
     for (q, found) in [
         ("风", vec![lstm]),
@@ -133,25 +124,12 @@ fn odd_queries_are_no_errors() {
         "x^2~3",
         "[a TO b]",
     ] {
-        let search = Search {
-            q: q.to_owned(),
-            limit: 10,
-            ..Search::default()
-        };
+        let search = Search { q: q.to_owned(), limit: 10, ..Search::default() };
         assert!(fiche.search(&search).is_ok(), "{q:?}");
     }
-    let long = |q: String| {
-        fiche.search(&Search {
-            q,
-            limit: 10,
-            ..Search::default()
-        })
-    };
+    let long = |q: String| fiche.search(&Search { q, limit: 10, ..Search::default() });
     assert_eq!(long("x".repeat(5000)).unwrap_err().code(), "query_too_long");
-    assert_eq!(
-        long("a ".repeat(2000)).unwrap_err().code(),
-        "query_too_long"
-    );
+    assert_eq!(long("a ".repeat(2000)).unwrap_err().code(), "query_too_long");
     assert!(long("风".repeat(1300)).is_ok());
 }
 
@@ -164,72 +142,43 @@ async fn a_search_answers_cards_scores_passages_and_counts() {
         card["labels"] = json!({"n": n.to_string(), "parity": (n % 2).to_string()});
         save(&api.fiche, card).unwrap();
     }
-    save(
-        &api.fiche,
-        json!({"kind": "dataset", "name": "风电", "version": "1"}),
-    )
-    .unwrap();
+    save(&api.fiche, json!({"kind": "dataset", "name": "风电", "version": "1"})).unwrap();
     let stage = json!({"stage": "testing"});
     ok(api.post("/cards/model/m4/1/stage", stage).await);
     let fiche = api.fiche.clone();
-    tokio::task::spawn_blocking(move || settle(&fiche))
-        .await
-        .unwrap();
+    tokio::task::spawn_blocking(move || settle(&fiche)).await.unwrap();
     let found = ok(api.get("/cards?q=%E9%A3%8E%E7%94%B5").await);
     assert_eq!(found["total"], 6);
     assert_eq!(
         found["facets"],
         json!({"kind": {"dataset": 1, "model": 5}, "stage": {"experiment": 5, "testing": 1}})
     );
-    assert_eq!(
-        found["items"][0]["card"]["kind"], "dataset",
-        "a name counts more than a summary"
-    );
+    assert_eq!(found["items"][0]["card"]["kind"], "dataset", "a name counts more than a summary");
     assert!(
         found["items"][0]["score"].as_f64().unwrap() > found["items"][1]["score"].as_f64().unwrap()
     );
     let passage = found["items"][1]["highlights"]["summary"].as_str().unwrap();
-    assert!(
-        passage.starts_with("<mark>风电</mark> &lt;b&gt;模型"),
-        "{passage}"
-    );
+    assert!(passage.starts_with("<mark>风电</mark> &lt;b&gt;模型"), "{passage}");
     assert_eq!(found["behind"], 0);
 
     let names = async |query: &str| -> Vec<String> {
         let found = ok(api.get(&format!("/cards?{query}")).await);
         let items = found["items"].as_array().unwrap();
-        items
-            .iter()
-            .map(|hit| hit["card"]["name"].as_str().unwrap().to_owned())
-            .collect()
+        items.iter().map(|hit| hit["card"]["name"].as_str().unwrap().to_owned()).collect()
     };
     assert_eq!(names("kind=dataset").await, ["风电"]);
     assert_eq!(names("stage=testing").await, ["m4"]);
     assert_eq!(names("label=parity:1&sort=name").await, ["m1", "m3"]);
     assert_eq!(names("label=parity:1&label=n:3").await, ["m3"]);
-    assert_eq!(
-        names("kind=model&sort=-name").await,
-        ["m4", "m3", "m2", "m1", "m0"]
-    );
+    assert_eq!(names("kind=model&sort=-name").await, ["m4", "m3", "m2", "m1", "m0"]);
     let first = ok(api.get("/cards?kind=model&sort=name&limit=3").await);
     let cursor = first["next_cursor"].as_str().unwrap();
-    let rest = ok(api
-        .get(&format!(
-            "/cards?kind=model&sort=name&limit=3&cursor={cursor}"
-        ))
-        .await);
+    let rest = ok(api.get(&format!("/cards?kind=model&sort=name&limit=3&cursor={cursor}")).await);
     assert_eq!(rest["items"].as_array().unwrap().len(), 2);
-    assert_eq!(
-        (&rest["total"], &rest["next_cursor"]),
-        (&json!(5), &Value::Null)
-    );
+    assert_eq!((&rest["total"], &rest["next_cursor"]), (&json!(5), &Value::Null));
     api.get("/cards?sort=size").await.problem(422, "bad_sort");
-    api.get("/cards?kind=gadget")
-        .await
-        .problem(422, "unknown_kind");
-    api.get(&format!("/cards?q={}", "x".repeat(5000)))
-        .await
-        .problem(422, "query_too_long");
+    api.get("/cards?kind=gadget").await.problem(422, "unknown_kind");
+    api.get(&format!("/cards?q={}", "x".repeat(5000))).await.problem(422, "query_too_long");
 }
 
 #[test]
@@ -244,25 +193,14 @@ fn what_changes_is_found_as_it_is_and_what_is_deleted_never() {
     settle(&fiche);
     assert_eq!(find(&fiche, "turbine"), ["a@1"]);
     let system = Caller::system();
-    fiche
-        .delete(
-            &system,
-            &key("model", "a", "1"),
-            drip::fiche::Conditions::default(),
-        )
-        .unwrap();
+    fiche.delete(&system, &key("model", "a", "1"), drip::fiche::Conditions::default()).unwrap();
     // At once, however far the index is.
     assert_eq!(find(&fiche, "turbine"), [""; 0]);
     settle(&fiche);
     assert_eq!(find(&fiche, ""), ["b@1"]);
-    fiche
-        .stage(&system, &key("model", "b", "1"), Stage::Testing, "")
-        .unwrap();
+    fiche.stage(&system, &key("model", "b", "1"), Stage::Testing, "").unwrap();
     let experiment = Search {
-        filter: Filter {
-            stage: Some(Stage::Experiment),
-            ..Filter::default()
-        },
+        filter: Filter { stage: Some(Stage::Experiment), ..Filter::default() },
         sort: Sort::Name,
         limit: 10,
         ..Search::default()
@@ -293,12 +231,9 @@ fn mends_after(harm: impl Fn(&Path)) {
 }
 
 fn files(index: &Path, extension: &str) -> Vec<std::path::PathBuf> {
-    let entries = std::fs::read_dir(index)
-        .unwrap()
-        .map(|entry| entry.unwrap().path());
-    let found: Vec<_> = entries
-        .filter(|path| path.extension().is_some_and(|found| found == extension))
-        .collect();
+    let entries = std::fs::read_dir(index).unwrap().map(|entry| entry.unwrap().path());
+    let found: Vec<_> =
+        entries.filter(|path| path.extension().is_some_and(|found| found == extension)).collect();
     assert!(!found.is_empty(), "no .{extension} in the index");
     found
 }
@@ -352,11 +287,7 @@ fn an_index_catches_up_with_what_it_missed() {
     fiche.close();
     save(&fiche, small("b")).unwrap();
     fiche
-        .delete(
-            &Caller::system(),
-            &key("model", "a", "1"),
-            drip::fiche::Conditions::default(),
-        )
+        .delete(&Caller::system(), &key("model", "a", "1"), drip::fiche::Conditions::default())
         .unwrap();
     drop(fiche);
     let fiche = open_over(records, Some(folder.path()));
@@ -372,10 +303,7 @@ fn an_index_of_other_records_is_not_believed() {
         save(&fiche, small(name)).unwrap();
         save(&fiche, small(&format!("{name}-more"))).unwrap();
         settle(&fiche);
-        assert_eq!(
-            find(&fiche, ""),
-            [format!("{name}-more@1"), format!("{name}@1")]
-        );
+        assert_eq!(find(&fiche, ""), [format!("{name}-more@1"), format!("{name}@1")]);
         fiche.close();
     }
     let empty = open_over(Arc::new(MemoryRecords::new()), Some(folder.path()));
@@ -390,19 +318,11 @@ fn an_index_folder_that_cannot_be_made_is_told_and_cards_are_served() {
     let fiche = open_over(Arc::new(MemoryRecords::new()), Some(&file));
     save(&fiche, small("a")).unwrap();
     assert!(!fiche.wait_indexed(1, std::time::Duration::from_millis(300)));
-    let refused = fiche
-        .search(&Search {
-            limit: 1,
-            ..Search::default()
-        })
-        .unwrap_err();
+    let refused = fiche.search(&Search { limit: 1, ..Search::default() }).unwrap_err();
     assert_eq!(refused.code(), "index_unavailable");
     assert_eq!(fiche.list(&Filter::default(), None, 10).unwrap().len(), 1);
     std::fs::remove_file(&file).unwrap();
-    assert!(
-        fiche.wait_indexed(1, PATIENCE),
-        "it is tried again until it can be made"
-    );
+    assert!(fiche.wait_indexed(1, PATIENCE), "it is tried again until it can be made");
     assert_eq!(find(&fiche, ""), ["a@1"]);
 }
 
@@ -433,8 +353,5 @@ fn cards_are_there_and_found_after_opening_again() {
     let fiche = open();
     settle(&fiche);
     assert_eq!(find(&fiche, "a"), ["a@1"]);
-    assert_eq!(
-        fiche.changes(0, 10).unwrap()[0].card.key,
-        key("model", "a", "1")
-    );
+    assert_eq!(fiche.changes(0, 10).unwrap()[0].card.key, key("model", "a", "1"));
 }

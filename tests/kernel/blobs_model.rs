@@ -60,10 +60,7 @@ fn actions() -> impl Strategy<Value = Vec<Action>> {
 /// what lives in the record and what lives in a chunk.
 fn content(of: u8) -> Bytes {
     let size = [0, 100, INLINE_BYTES, INLINE_BYTES + 1, 70_000, 100_000][usize::from(of)];
-    (0..size)
-        .map(|at| of.wrapping_add(u8::try_from(at % 251).unwrap()))
-        .collect::<Vec<_>>()
-        .into()
+    (0..size).map(|at| of.wrapping_add(u8::try_from(at % 251).unwrap())).collect::<Vec<_>>().into()
 }
 
 struct World {
@@ -157,12 +154,8 @@ impl World {
 }
 
 async fn run(actions: &[Action], blobs: Blobs, folder: Option<&Path>) {
-    let mut world = World {
-        blobs,
-        named: BTreeMap::new(),
-        held: Vec::new(),
-        chunks: BTreeMap::new(),
-    };
+    let mut world =
+        World { blobs, named: BTreeMap::new(), held: Vec::new(), chunks: BTreeMap::new() };
     for action in actions {
         world.step(action, folder).await;
     }
@@ -170,10 +163,7 @@ async fn run(actions: &[Action], blobs: Blobs, folder: Option<&Path>) {
 }
 
 fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap()
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
 }
 
 proptest! {

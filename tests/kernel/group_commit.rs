@@ -76,11 +76,7 @@ fn no_writer_is_answered_before_its_commit_is_durable() {
         disk.wait_for_held_sync();
         // Time for one who does not wait to show itself.
         pause(Duration::from_millis(100));
-        assert_eq!(
-            told.load(Ordering::SeqCst),
-            0,
-            "answered while the sync was held"
-        );
+        assert_eq!(told.load(Ordering::SeqCst), 0, "answered while the sync was held");
         assert_eq!(durable(&disk), [""; 0]);
         disk.release_syncs();
     });
@@ -88,10 +84,7 @@ fn no_writer_is_answered_before_its_commit_is_durable() {
     let all: Vec<_> = (0..WRITERS).map(|n| format!("row/{n:02}")).collect();
     assert_eq!(durable(&disk), all, "acknowledged is durable");
     let paid = disk.syncs() - syncs;
-    assert!(
-        paid < WRITERS as u64,
-        "{paid} syncs for {WRITERS} writers: none was shared"
-    );
+    assert!(paid < WRITERS as u64, "{paid} syncs for {WRITERS} writers: none was shared");
 }
 
 #[test]
@@ -108,15 +101,9 @@ fn a_failed_sync_answers_everyone_with_an_error_and_closes_the_door() {
             disk.release_syncs();
         });
         let refused: Vec<_> = answers.into_iter().map(Result::unwrap_err).collect();
-        assert!(
-            refused.iter().all(|e| e.kind() == Kind::Unavailable),
-            "{refused:?}"
-        );
+        assert!(refused.iter().all(|e| e.kind() == Kind::Unavailable), "{refused:?}");
         let later = put(store.as_ref(), "later").unwrap_err();
-        assert_eq!(
-            (later.kind(), later.code()),
-            (Kind::Unavailable, "store_closed")
-        );
+        assert_eq!((later.kind(), later.code()), (Kind::Unavailable, "store_closed"));
         assert_eq!(store.health().unwrap_err().code(), "store_closed");
         assert!(store.get("before").unwrap().is_some(), "reading goes on");
         for (seed, keeps) in [(1, Keeps::Nothing), (2, Keeps::Any), (3, Keeps::All)] {

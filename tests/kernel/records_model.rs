@@ -45,16 +45,7 @@ struct ScanOf {
     limit: usize,
 }
 
-const KEYS: [&str; 8] = [
-    "a",
-    "a/1",
-    "a/10",
-    "a/2",
-    "b",
-    "b/风",
-    "b/\u{10FFFF}",
-    "feed",
-];
+const KEYS: [&str; 8] = ["a", "a/1", "a/10", "a/2", "b", "b/风", "b/\u{10FFFF}", "feed"];
 const PREFIXES: [&str; 5] = ["", "a", "a/", "b/", "feed/"];
 const LOGS: [&str; 2] = ["feed", "other"];
 
@@ -79,12 +70,7 @@ fn edit() -> impl Strategy<Value = Edit> {
 fn scan() -> impl Strategy<Value = ScanOf> {
     let after = proptest::option::of(0..KEYS.len());
     let parts = (0..PREFIXES.len(), after, any::<bool>(), 0..4_usize);
-    parts.prop_map(|(prefix, after, reverse, limit)| ScanOf {
-        prefix,
-        after,
-        reverse,
-        limit,
-    })
+    parts.prop_map(|(prefix, after, reverse, limit)| ScanOf { prefix, after, reverse, limit })
 }
 
 fn actions() -> impl Strategy<Value = Vec<Action>> {
@@ -182,11 +168,8 @@ impl Model {
             Some(after) if scan.reverse => key < after,
             Some(after) => key > after,
         };
-        let mut keys: Vec<_> = self
-            .rows
-            .keys()
-            .filter(|key| key.starts_with(&scan.prefix) && beyond(key))
-            .collect();
+        let mut keys: Vec<_> =
+            self.rows.keys().filter(|key| key.starts_with(&scan.prefix) && beyond(key)).collect();
         if scan.reverse {
             keys.reverse();
         }

@@ -60,9 +60,7 @@ fn clock_at(text: &str) -> Arc<ManualClock> {
 }
 
 fn save(liquid: &Liquid, pipeline: &str, source: &str) {
-    liquid
-        .save_pipeline(&name(pipeline), source, &ada(), Expected::default())
-        .unwrap();
+    liquid.save_pipeline(&name(pipeline), source, &ada(), Expected::default()).unwrap();
 }
 
 fn request(body: Value) -> RunRequest {
@@ -70,9 +68,7 @@ fn request(body: Value) -> RunRequest {
 }
 
 fn start(liquid: &Liquid, pipeline: &str, body: Value) -> Run {
-    liquid
-        .start(&name(pipeline), request(body), &ada(), None)
-        .unwrap()
+    liquid.start(&name(pipeline), request(body), &ada(), None).unwrap()
 }
 
 /// Starts a run and waits for its end.

@@ -10,22 +10,11 @@ fn the_readme_pipeline_makes_78_one_after_the_other_and_in_parallel() {
     save(&liquid, "readme", README);
     for runner in ["sequential", "parallel"] {
         let inputs = json!({"a": 5, "b": 6, "d": 7});
-        let run = finished(
-            &liquid,
-            "readme",
-            json!({"inputs": inputs, "runner": runner}),
-        );
+        let run = finished(&liquid, "readme", json!({"inputs": inputs, "runner": runner}));
         assert_eq!(run.state, RunState::Succeeded, "{run:?}");
         assert_eq!(Value::Object(run.outputs), json!({"f": 78}));
-        let nodes: Vec<_> = run
-            .nodes
-            .iter()
-            .map(|node| (node.name.as_str(), node.tries))
-            .collect();
-        assert_eq!(
-            nodes,
-            [("firstfunc", 1), ("secondfunc", 1), ("thirdfunc", 1)]
-        );
+        let nodes: Vec<_> = run.nodes.iter().map(|node| (node.name.as_str(), node.tries)).collect();
+        assert_eq!(nodes, [("firstfunc", 1), ("secondfunc", 1), ("thirdfunc", 1)]);
     }
 }
 
@@ -38,65 +27,29 @@ fn a_saved_pipeline_says_what_it_takes_and_makes() {
     assert_eq!((saved.revision, new), (1, true));
     assert_eq!(
         (&saved.inputs[..], &saved.outputs[..]),
-        (
-            &["a", "b", "d"].map(String::from)[..],
-            &["f".to_owned()][..]
-        )
+        (&["a", "b", "d"].map(String::from)[..], &["f".to_owned()][..])
     );
     let (same, new) = save(README, Expected::default()).unwrap();
     assert_eq!((same.revision, new), (1, false));
     let longer = format!("{README} + pipeline([node(third, \"f\", \"g\", \"fourth\")])");
-    let (next, new) = save(
-        &longer,
-        Expected {
-            revision: Some(1),
-            create_only: false,
-        },
-    )
-    .unwrap();
-    assert_eq!(
-        (next.revision, new, &next.outputs[..]),
-        (2, false, &["g".to_owned()][..])
-    );
-    let stale = save(
-        README,
-        Expected {
-            revision: Some(1),
-            create_only: false,
-        },
-    )
-    .unwrap_err();
+    let (next, new) = save(&longer, Expected { revision: Some(1), create_only: false }).unwrap();
+    assert_eq!((next.revision, new, &next.outputs[..]), (2, false, &["g".to_owned()][..]));
+    let stale = save(README, Expected { revision: Some(1), create_only: false }).unwrap_err();
     assert_eq!(stale.kind().status(), 412);
-    let there = save(
-        README,
-        Expected {
-            revision: None,
-            create_only: true,
-        },
-    )
-    .unwrap_err();
+    let there = save(README, Expected { revision: None, create_only: true }).unwrap_err();
     assert_eq!(there.kind().status(), 412);
     let first = liquid.pipeline(&name("readme"), Some(1)).unwrap();
     assert_eq!(first.source.as_deref(), Some(README));
     liquid.delete_pipeline(&name("readme"), &ada()).unwrap();
-    assert_eq!(
-        liquid.pipeline(&name("readme"), None).unwrap_err().code(),
-        "pipeline_not_found"
-    );
+    assert_eq!(liquid.pipeline(&name("readme"), None).unwrap_err().code(), "pipeline_not_found");
     assert_eq!(save(README, Expected::default()).unwrap().0.revision, 3);
 }
 
 #[test]
 fn a_script_that_does_not_parse_is_refused_with_line_and_column() {
-    let refused = open()
-        .check("fn first(a) { a + }\npipeline([])")
-        .unwrap_err();
+    let refused = open().check("fn first(a) { a + }\npipeline([])").unwrap_err();
     assert_eq!(refused.kind().status(), 422);
-    assert_eq!(
-        refused.faults()[0].pointer,
-        "line 1, column 19",
-        "{refused}"
-    );
+    assert_eq!(refused.faults()[0].pointer, "line 1, column 19", "{refused}");
 }
 
 #[test]
@@ -129,17 +82,10 @@ pipeline([
 
 #[test]
 fn a_bare_name_that_is_no_function_is_told_with_its_place_and_a_suggestion() {
-    let refused = open()
-        .check("fn first(a) { a }\npipeline([node(frist, \"a\", \"b\")])")
-        .unwrap_err();
-    assert!(
-        refused.detail().contains("`frist`: did you mean `first`?"),
-        "{refused}"
-    );
-    assert!(
-        refused.faults()[0].pointer.starts_with("line 2"),
-        "{refused}"
-    );
+    let refused =
+        open().check("fn first(a) { a }\npipeline([node(frist, \"a\", \"b\")])").unwrap_err();
+    assert!(refused.detail().contains("`frist`: did you mean `first`?"), "{refused}");
+    assert!(refused.faults()[0].pointer.starts_with("line 2"), "{refused}");
 }
 
 #[test]
@@ -151,22 +97,10 @@ fn a_script_that_is_no_pipeline_or_asks_for_more_than_there_is_says_so() {
         ("fn f(a) { a } node(f, \"a\", \"b\")", "ends in"),
         ("pipeline([])", "no node"),
         ("pipeline([1])", "part 1 of the pipeline is a i64"),
-        (
-            "pipeline([node(sql(\"select 1\"), [], \"a\")])",
-            "no kind of node",
-        ),
-        (
-            "fn f(a) { a } pipeline([node(f, \"a\", \"b\", \"n\", #{cache: true})])",
-            "does not have",
-        ),
-        (
-            "fn f(a) { a } let x = 1; pipeline([node(|a| a + x, \"a\", \"b\", \"n\")])",
-            "captures",
-        ),
-        (
-            "pipeline([node(|a| a, \"a\", \"b\")])",
-            "closure has no name",
-        ),
+        ("pipeline([node(sql(\"select 1\"), [], \"a\")])", "no kind of node"),
+        ("fn f(a) { a } pipeline([node(f, \"a\", \"b\", \"n\", #{cache: true})])", "does not have"),
+        ("fn f(a) { a } let x = 1; pipeline([node(|a| a + x, \"a\", \"b\", \"n\")])", "captures"),
+        ("pipeline([node(|a| a, \"a\", \"b\")])", "closure has no name"),
         ("fiche::save(1); pipeline([])", "fiche"),
     ] {
         let refused = liquid.check(source).unwrap_err();
@@ -196,11 +130,7 @@ pipeline([
     node(named, "a", #{high: "top"}, "renamed"),
     node(add, ["up", "down"], "sum", "add"),
 ])"#;
-    let run = run_script(
-        &open(),
-        source,
-        json!({"inputs": {"a": 10}, "outputs": ["up"]}),
-    );
+    let run = run_script(&open(), source, json!({"inputs": {"a": 10}, "outputs": ["up"]}));
     let expected = json!({"low": 9, "high": 11, "top": 11, "sum": 20, "up": 11});
     assert_eq!(Value::Object(run.outputs), expected);
 }
@@ -228,10 +158,7 @@ pipeline([
     let run = run_script(&open(), source, json!({"inputs": {"a": 3, "list": []}}));
     // A node that changes what it was given changes a copy of its own.
     assert_eq!(run.error, None);
-    assert_eq!(
-        Value::Object(run.outputs),
-        json!({"cube": 27, "one": 1, "other": 1})
-    );
+    assert_eq!(Value::Object(run.outputs), json!({"cube": 27, "one": 1, "other": 1}));
 }
 
 #[test]
@@ -239,11 +166,7 @@ fn inputs_may_be_given_by_the_name_of_the_parameter() {
     let source = r#"
 fn sub(from, what) { from - what }
 pipeline([node(sub, #{what: "small", from: "large"}, "rest", "sub")])"#;
-    let run = run_script(
-        &open(),
-        source,
-        json!({"inputs": {"small": 1, "large": 10}}),
-    );
+    let run = run_script(&open(), source, json!({"inputs": {"small": 1, "large": 10}}));
     assert_eq!(run.outputs["rest"], json!(9));
 }
 
@@ -257,11 +180,7 @@ one + two"#;
     let liquid = open();
     let run = run_script(&liquid, source, json!({"inputs": {"a": 2}}));
     assert_eq!(run.outputs["c"], json!(9));
-    let late = finished(
-        &liquid,
-        "script",
-        json!({"inputs": {"b": 5}, "tags": ["late"]}),
-    );
+    let late = finished(&liquid, "script", json!({"inputs": {"b": 5}, "tags": ["late"]}));
     assert_eq!((late.nodes.len(), &late.outputs["c"]), (1, &json!(25)));
 }
 

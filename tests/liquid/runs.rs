@@ -16,57 +16,28 @@ const THROWS: &str = "fn ok(a) { a }\nfn bad(b) {\n    throw \"no wind\";\n}\npi
 fn missing_inputs_are_refused_before_the_run_with_all_their_names() {
     let liquid = open();
     save(&liquid, "readme", README);
-    let start = |body| {
-        liquid
-            .start(&name("readme"), request(body), &ada(), None)
-            .unwrap_err()
-    };
+    let start = |body| liquid.start(&name("readme"), request(body), &ada(), None).unwrap_err();
     let missing = start(json!({"inputs": {"b": 1}}));
-    assert_eq!(
-        (missing.code(), missing.kind().status()),
-        ("missing_inputs", 422)
-    );
-    let named: Vec<_> = missing
-        .faults()
-        .iter()
-        .map(|f| f.pointer.as_str())
-        .collect();
+    assert_eq!((missing.code(), missing.kind().status()), ("missing_inputs", 422));
+    let named: Vec<_> = missing.faults().iter().map(|f| f.pointer.as_str()).collect();
     assert_eq!(named, ["/inputs/a", "/inputs/d"]);
     let wrong = start(json!({"inputs": {"a": 1, "b": 1, "dd": 1, "c": 1}, "outputs": ["zz"]}));
     let named: Vec<_> = wrong.faults().iter().map(|f| f.pointer.as_str()).collect();
-    assert_eq!(
-        named,
-        ["/inputs/dd", "/inputs/c", "/outputs/0", "/inputs/d"]
-    );
-    assert!(
-        liquid
-            .runs(&RunFilter::default(), None, 10)
-            .unwrap()
-            .is_empty()
-    );
+    assert_eq!(named, ["/inputs/dd", "/inputs/c", "/outputs/0", "/inputs/d"]);
+    assert!(liquid.runs(&RunFilter::default(), None, 10).unwrap().is_empty());
     let slice = start(json!({"from": ["secondfun"]}));
-    assert!(
-        slice.to_string().contains("did you mean `secondfunc`?"),
-        "{slice}"
-    );
+    assert!(slice.to_string().contains("did you mean `secondfunc`?"), "{slice}");
 }
 
 #[test]
 fn a_slice_is_given_what_it_does_not_make() {
     let liquid = open();
     save(&liquid, "readme", README);
-    let run = finished(
-        &liquid,
-        "readme",
-        json!({"inputs": {"c": 11, "d": 7}, "from": ["secondfunc"]}),
-    );
+    let run =
+        finished(&liquid, "readme", json!({"inputs": {"c": 11, "d": 7}, "from": ["secondfunc"]}));
     assert_eq!((run.nodes.len(), &run.outputs["f"]), (2, &json!(78)));
     let inputs = json!({"a": 5, "b": 6, "d": 7});
-    let run = finished(
-        &liquid,
-        "readme",
-        json!({"inputs": inputs, "to": "firstfunc"}),
-    );
+    let run = finished(&liquid, "readme", json!({"inputs": inputs, "to": "firstfunc"}));
     assert_eq!(Value::Object(run.outputs), json!({"c": 11}));
 }
 
@@ -83,10 +54,7 @@ fn a_failure_names_the_node_and_the_line() {
         assert!(error.contains(part), "{part}: {error}");
     }
     let states: Vec<_> = run.nodes.iter().map(|node| node.state).collect();
-    assert_eq!(
-        states,
-        [NodeState::Succeeded, NodeState::Failed, NodeState::Skipped]
-    );
+    assert_eq!(states, [NodeState::Succeeded, NodeState::Failed, NodeState::Skipped]);
     assert!(run.nodes[1].error.as_ref().unwrap().contains("no wind"));
     assert!(run.finished_at >= run.started_at && run.started_at.is_some());
     let said = lines.0.lock().unwrap().join("\n");
@@ -105,11 +73,7 @@ fn what_a_script_prints_becomes_lines_of_its_run() {
     let mut parts = Parts::new(memory(), Arc::new(SystemClock));
     parts.log = Some(lines.clone());
     let source = "fn f(a) { print(`a is ${a}`); a } pipeline([node(f, \"a\", \"b\")])";
-    run_script(
-        &Liquid::open(parts).unwrap(),
-        source,
-        json!({"inputs": {"a": 5}}),
-    );
+    run_script(&Liquid::open(parts).unwrap(), source, json!({"inputs": {"a": 5}}));
     assert!(lines.0.lock().unwrap().contains(&"INFO a is 5".to_owned()));
 }
 
@@ -125,17 +89,9 @@ fn a_run_acts_with_the_rights_of_its_caller() {
     parts.modules = vec![("fiche".into(), module.into())];
     let liquid = Liquid::open(parts).unwrap();
     let source = "fn f() { fiche::save() } pipeline([node(f, [], \"b\")])";
-    assert_eq!(
-        run_script(&liquid, source, json!({})).outputs["b"],
-        json!("ada true")
-    );
-    let scoped = Caller {
-        scopes: Some(["liquid:write".parse().unwrap()].into()),
-        ..ada()
-    };
-    let run = liquid
-        .start(&name("script"), request(json!({})), &scoped, None)
-        .unwrap();
+    assert_eq!(run_script(&liquid, source, json!({})).outputs["b"], json!("ada true"));
+    let scoped = Caller { scopes: Some(["liquid:write".parse().unwrap()].into()), ..ada() };
+    let run = liquid.start(&name("script"), request(json!({})), &scoped, None).unwrap();
     let run = liquid.wait(&run.id, LONG).unwrap();
     assert_eq!(run.state, RunState::Failed);
     assert!(run.error.unwrap().contains("fiche:write"));
@@ -146,23 +102,13 @@ fn an_endless_loop_is_cancelled_within_a_moment() {
     let liquid = open();
     save(&liquid, "endless", ENDLESS);
     for runner in ["sequential", "parallel"] {
-        let run = start(
-            &liquid,
-            "endless",
-            json!({"inputs": {"a": 1}, "runner": runner}),
-        );
+        let run = start(&liquid, "endless", json!({"inputs": {"a": 1}, "runner": runner}));
         begun(&liquid, &run.id);
         // Cancel waits at most a second; a busy machine may need a little more.
         liquid.cancel(&run.id, &ada()).unwrap();
         let run = liquid.wait(&run.id, LONG).unwrap();
-        assert_eq!(
-            (run.state, run.nodes[0].state),
-            (RunState::Cancelled, NodeState::Cancelled)
-        );
-        assert_eq!(
-            liquid.cancel(&run.id, &ada()).unwrap().state,
-            RunState::Cancelled
-        );
+        assert_eq!((run.state, run.nodes[0].state), (RunState::Cancelled, NodeState::Cancelled));
+        assert_eq!(liquid.cancel(&run.id, &ada()).unwrap().state, RunState::Cancelled);
     }
 }
 
@@ -170,29 +116,15 @@ fn an_endless_loop_is_cancelled_within_a_moment() {
 fn a_run_that_is_over_cannot_be_cancelled_and_an_unknown_one_is_not_found() {
     let liquid = open();
     save(&liquid, "readme", README);
-    let run = finished(
-        &liquid,
-        "readme",
-        json!({"inputs": {"a": 1, "b": 1, "d": 1}}),
-    );
-    assert_eq!(
-        liquid.cancel(&run.id, &ada()).unwrap_err().code(),
-        "run_finished"
-    );
-    assert_eq!(
-        liquid.cancel("nobody", &ada()).unwrap_err().code(),
-        "run_not_found"
-    );
+    let run = finished(&liquid, "readme", json!({"inputs": {"a": 1, "b": 1, "d": 1}}));
+    assert_eq!(liquid.cancel(&run.id, &ada()).unwrap_err().code(), "run_finished");
+    assert_eq!(liquid.cancel("nobody", &ada()).unwrap_err().code(), "run_not_found");
 }
 
 #[test]
 fn runs_wait_for_their_turn_and_a_waiting_one_can_be_cancelled() {
     let mut parts = Parts::new(memory(), Arc::new(SystemClock));
-    parts.config = Config {
-        max_runs: 1,
-        max_queued: 2,
-        ..Config::default()
-    };
+    parts.config = Config { max_runs: 1, max_queued: 2, ..Config::default() };
     let liquid = Liquid::open(parts).unwrap();
     save(&liquid, "endless", ENDLESS);
     save(&liquid, "readme", README);
@@ -202,43 +134,18 @@ fn runs_wait_for_their_turn_and_a_waiting_one_can_be_cancelled() {
     let second = start(&liquid, "readme", inputs.clone());
     let third = start(&liquid, "readme", inputs.clone());
     assert_eq!(second.state, RunState::Queued);
-    let full = liquid
-        .start(&name("readme"), request(inputs), &ada(), None)
-        .unwrap_err();
-    assert_eq!(
-        (full.code(), full.kind().status()),
-        ("too_many_queued", 429)
-    );
-    assert_eq!(
-        liquid.cancel(&third.id, &ada()).unwrap().state,
-        RunState::Cancelled
-    );
+    let full = liquid.start(&name("readme"), request(inputs), &ada(), None).unwrap_err();
+    assert_eq!((full.code(), full.kind().status()), ("too_many_queued", 429));
+    assert_eq!(liquid.cancel(&third.id, &ada()).unwrap().state, RunState::Cancelled);
     liquid.cancel(&first.id, &ada()).unwrap();
-    assert_eq!(
-        liquid.wait(&second.id, LONG).unwrap().state,
-        RunState::Succeeded
-    );
-    let filter = RunFilter {
-        pipeline: Some("readme".into()),
-        state: Some(RunState::Cancelled),
-    };
+    assert_eq!(liquid.wait(&second.id, LONG).unwrap().state, RunState::Succeeded);
+    let filter = RunFilter { pipeline: Some("readme".into()), state: Some(RunState::Cancelled) };
     let found = liquid.runs(&filter, None, 10).unwrap();
-    assert_eq!(
-        found.iter().map(|run| &run.id).collect::<Vec<_>>(),
-        [&third.id]
-    );
+    assert_eq!(found.iter().map(|run| &run.id).collect::<Vec<_>>(), [&third.id]);
     let newest = liquid.runs(&RunFilter::default(), None, 2).unwrap();
-    assert_eq!(
-        newest.iter().map(|run| &run.id).collect::<Vec<_>>(),
-        [&third.id, &second.id]
-    );
-    let older = liquid
-        .runs(&RunFilter::default(), Some(&second.id), 2)
-        .unwrap();
-    assert_eq!(
-        older.iter().map(|run| &run.id).collect::<Vec<_>>(),
-        [&first.id]
-    );
+    assert_eq!(newest.iter().map(|run| &run.id).collect::<Vec<_>>(), [&third.id, &second.id]);
+    let older = liquid.runs(&RunFilter::default(), Some(&second.id), 2).unwrap();
+    assert_eq!(older.iter().map(|run| &run.id).collect::<Vec<_>>(), [&first.id]);
 }
 
 #[test]
@@ -259,14 +166,8 @@ fn a_run_of_a_dead_daemon_is_interrupted_and_a_waiting_one_runs() {
         (run.state, run.nodes[0].state.as_str()),
         (RunState::Interrupted, run.nodes[0].state.as_str())
     );
-    assert!(matches!(
-        run.nodes[0].state,
-        NodeState::Interrupted | NodeState::Skipped
-    ));
-    assert_eq!(
-        next.wait(&waiting.id, LONG).unwrap().outputs["f"],
-        json!(78)
-    );
+    assert!(matches!(run.nodes[0].state, NodeState::Interrupted | NodeState::Skipped));
+    assert_eq!(next.wait(&waiting.id, LONG).unwrap().outputs["f"], json!(78));
     // When it comes back to life it does not touch what was decided without it.
     assert!(dead.close(LONG));
     assert_eq!(next.run(&cut.id).unwrap().state, RunState::Interrupted);
@@ -286,64 +187,42 @@ fn a_graceful_end_interrupts_what_runs() {
 fn a_retry_with_the_same_key_starts_no_second_run() {
     let liquid = open();
     save(&liquid, "readme", README);
-    let retry = Idempotency {
-        key: "ada/1".into(),
-        request: Digest::of(b"x"),
-    };
+    let retry = Idempotency { key: "ada/1".into(), request: Digest::of(b"x") };
     let again = || {
         let body = request(json!({"inputs": {"a": 1, "b": 1, "d": 1}}));
-        liquid
-            .start(&name("readme"), body, &ada(), Some(&retry))
-            .unwrap()
-            .id
+        liquid.start(&name("readme"), body, &ada(), Some(&retry)).unwrap().id
     };
     let first = again();
     assert_eq!(first, again());
-    assert_eq!(
-        liquid.runs(&RunFilter::default(), None, 10).unwrap().len(),
-        1
-    );
+    assert_eq!(liquid.runs(&RunFilter::default(), None, 10).unwrap().len(), 1);
 }
 
 #[test]
 fn changes_are_told_in_the_feed_and_in_the_audit() {
     let liquid = open();
     save(&liquid, "readme", README);
-    finished(
-        &liquid,
-        "readme",
-        json!({"inputs": {"a": 1, "b": 1, "d": 1}}),
-    );
+    finished(&liquid, "readme", json!({"inputs": {"a": 1, "b": 1, "d": 1}}));
     let events = feed::read(&**liquid.records(), 0, 10).unwrap();
     let names: Vec<_> = events.iter().map(|event| event.event.as_str()).collect();
     assert_eq!(names, ["pipeline.saved", "run.queued", "run.finished"]);
     assert_eq!(events[2].payload["state"], json!("succeeded"));
     let audit = feed::read_audit(&**liquid.records(), None, 10).unwrap();
-    let lines: Vec<_> = audit
-        .iter()
-        .map(|(_, line)| (line.who.as_str(), line.action.as_str()))
-        .collect();
+    let lines: Vec<_> =
+        audit.iter().map(|(_, line)| (line.who.as_str(), line.action.as_str())).collect();
     assert_eq!(lines, [("ada", "run.start"), ("ada", "pipeline.save")]);
 }
 
 #[test]
 fn hostile_scripts_end_at_their_limit_and_harm_nobody() {
     let mut parts = Parts::new(memory(), Arc::new(SystemClock));
-    parts.fence = Fence {
-        operations: 200_000,
-        time: Duration::from_secs(5),
-        ..Fence::pipeline()
-    };
+    parts.fence = Fence { operations: 200_000, time: Duration::from_secs(5), ..Fence::pipeline() };
     let liquid = Liquid::open(parts).unwrap();
     for (body, word) in [
         ("loop { }", "operations"),
         ("f(a)", "deep"),
         ("let s = \"xxxxxxxx\"; loop { s += s; }", "too large"),
         ("let l = [1]; loop { l += l; }", "too large"),
-        (
-            "let m = #{}; let i = 0; loop { m[`k${i}`] = i; i += 1; }",
-            "",
-        ),
+        ("let m = #{}; let i = 0; loop { m[`k${i}`] = i; i += 1; }", ""),
         ("throw #{a: 1}", "failed"),
         ("a.b.c", ""),
         ("1 / 0", "zero"),
@@ -365,17 +244,10 @@ fn hostile_scripts_end_at_their_limit_and_harm_nobody() {
         "let s = \"xxxxxxxx\"; loop { s += s; }",
         "import \"/etc/passwd\" as p; pipeline([])",
     ] {
-        assert!(
-            liquid.check(source).unwrap_err().kind().status() < 600,
-            "{source}"
-        );
+        assert!(liquid.check(source).unwrap_err().kind().status() < 600, "{source}");
     }
     save(&liquid, "readme", README);
-    let run = finished(
-        &liquid,
-        "readme",
-        json!({"inputs": {"a": 5, "b": 6, "d": 7}}),
-    );
+    let run = finished(&liquid, "readme", json!({"inputs": {"a": 5, "b": 6, "d": 7}}));
     assert_eq!(run.outputs["f"], json!(78));
 }
 
@@ -404,10 +276,7 @@ fn deep_inputs_and_outputs_are_carried_or_refused() {
 fn a_table_goes_from_node_to_node_and_leaves_as_its_size() {
     use drip::kernel::table::{Tables, script};
     let mut parts = Parts::new(memory(), Arc::new(SystemClock));
-    parts.modules = vec![(
-        "table".into(),
-        script::module(Arc::new(Tables::new())).into(),
-    )];
+    parts.modules = vec![("table".into(), script::module(Arc::new(Tables::new())).into())];
     let liquid = Liquid::open(parts).unwrap();
     let source = r#"
 fn make() { table::from_rows([#{x: 1, y: 2}, #{x: 3, y: 4}]) }

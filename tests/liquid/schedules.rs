@@ -13,9 +13,7 @@ fn spec(body: Value) -> ScheduleSpec {
 }
 
 fn put(liquid: &Liquid, schedule: &str, body: Value) {
-    liquid
-        .save_schedule(&name(schedule), &spec(body), &ada(), Expected::default())
-        .unwrap();
+    liquid.save_schedule(&name(schedule), &spec(body), &ada(), Expected::default()).unwrap();
 }
 
 fn tick(liquid: &Liquid, clock: &ManualClock, at: &str) -> usize {
@@ -37,10 +35,7 @@ fn slots(liquid: &Liquid) -> Vec<String> {
 }
 
 fn short(times: &[&str]) -> Vec<String> {
-    times
-        .iter()
-        .map(|time| Time::parse(time).unwrap().to_string())
-        .collect()
+    times.iter().map(|time| Time::parse(time).unwrap().to_string()).collect()
 }
 
 #[test]
@@ -48,22 +43,12 @@ fn a_schedule_fires_at_its_times_and_gives_the_run_its_slot() {
     let clock = clock_at("2026-03-01T10:30:00Z");
     let liquid = open_over(&memory(), clock.clone());
     save(&liquid, "echo", ECHO);
-    put(
-        &liquid,
-        "hourly",
-        json!({"pipeline": "echo", "cron": "0 * * * *"}),
-    );
-    assert_eq!(
-        liquid.next_wake(),
-        Some(Time::parse("2026-03-01T11:00:00Z").unwrap())
-    );
+    put(&liquid, "hourly", json!({"pipeline": "echo", "cron": "0 * * * *"}));
+    assert_eq!(liquid.next_wake(), Some(Time::parse("2026-03-01T11:00:00Z").unwrap()));
     assert_eq!(tick(&liquid, &clock, "2026-03-01T10:59:59Z"), 0);
     assert_eq!(tick(&liquid, &clock, "2026-03-01T11:00:00Z"), 1);
     assert_eq!(tick(&liquid, &clock, "2026-03-01T11:00:01Z"), 0);
-    let run = liquid
-        .runs(&RunFilter::default(), None, 1)
-        .unwrap()
-        .remove(0);
+    let run = liquid.runs(&RunFilter::default(), None, 1).unwrap().remove(0);
     let run = liquid.wait(&run.id, LONG).unwrap();
     assert_eq!(run.cause, "schedule:hourly");
     assert_eq!(run.started_by, "ada");
@@ -87,10 +72,7 @@ fn in_paris_a_fixed_time_fires_once_a_day_across_both_clock_changes() {
     }
     assert_eq!(made, 2);
     // 02:30 was skipped that night: it ran when the clocks stood at 03:00.
-    assert_eq!(
-        slots(&liquid),
-        short(&["2026-03-29T01:00:00Z", "2026-03-30T00:30:00Z"])
-    );
+    assert_eq!(slots(&liquid), short(&["2026-03-29T01:00:00Z", "2026-03-30T00:30:00Z"]));
 
     let autumn = clock_at("2026-10-24T12:00:00Z");
     let liquid = open_over(&memory(), autumn.clone());
@@ -109,11 +91,7 @@ fn in_paris_a_fixed_time_fires_once_a_day_across_both_clock_changes() {
     }
     let runs = liquid.runs(&RunFilter::default(), None, 1000).unwrap();
     let of = |cause: &str| runs.iter().filter(|run| run.cause == cause).count();
-    assert_eq!(
-        of("schedule:daily"),
-        2,
-        "the hour came twice, the firing once"
-    );
+    assert_eq!(of("schedule:daily"), 2, "the hour came twice, the firing once");
     assert_eq!(of("schedule:hourly"), 47, "every real hour");
 }
 
@@ -144,9 +122,7 @@ fn away(catchup: Value) -> (Liquid, Arc<ManualClock>) {
     let first = open_over(&records, clock.clone());
     save(&first, "echo", ECHO);
     let mut body = json!({"pipeline": "echo", "cron": "0 * * * *"});
-    body.as_object_mut()
-        .unwrap()
-        .extend(catchup.as_object().unwrap().clone());
+    body.as_object_mut().unwrap().extend(catchup.as_object().unwrap().clone());
     put(&first, "hourly", body);
     first.close(LONG);
     clock.set(Time::parse("2026-03-01T14:10:00Z").unwrap());
@@ -177,22 +153,10 @@ fn missed_firings_are_made_up_as_the_schedule_says() {
         ),
     ] {
         let (liquid, clock) = away(catchup.clone());
-        assert_eq!(
-            tick(&liquid, &clock, "2026-03-01T14:10:01Z"),
-            made.len(),
-            "{catchup}"
-        );
+        assert_eq!(tick(&liquid, &clock, "2026-03-01T14:10:01Z"), made.len(), "{catchup}");
         assert_eq!(slots(&liquid), short(&made), "{catchup}");
-        assert_eq!(
-            tick(&liquid, &clock, "2026-03-01T14:10:02Z"),
-            0,
-            "{catchup}"
-        );
-        assert_eq!(
-            tick(&liquid, &clock, "2026-03-01T15:00:00Z"),
-            1,
-            "{catchup}"
-        );
+        assert_eq!(tick(&liquid, &clock, "2026-03-01T14:10:02Z"), 0, "{catchup}");
+        assert_eq!(tick(&liquid, &clock, "2026-03-01T15:00:00Z"), 1, "{catchup}");
     }
 }
 
@@ -209,16 +173,8 @@ fn a_slot_has_one_run_whoever_opens_and_whatever_the_clock_does() {
     slots(&liquid);
     // Opened again, and a second daemon beside it: both look at the same time.
     let again = open_over(&records, clock.clone());
-    assert_eq!(
-        again.tick(clock.now()).unwrap() + liquid.tick(clock.now()).unwrap(),
-        0
-    );
-    assert_eq!(
-        again
-            .tick(Time::parse("2026-03-01T12:00:00Z").unwrap())
-            .unwrap(),
-        1
-    );
+    assert_eq!(again.tick(clock.now()).unwrap() + liquid.tick(clock.now()).unwrap(), 0);
+    assert_eq!(again.tick(Time::parse("2026-03-01T12:00:00Z").unwrap()).unwrap(), 1);
     assert_eq!(tick(&liquid, &clock, "2026-03-01T12:00:00Z"), 0);
     slots(&liquid);
     // The clock goes back three days: nothing that ran runs again, and new times fire.
@@ -237,33 +193,17 @@ fn a_slot_has_one_run_whoever_opens_and_whatever_the_clock_does() {
 fn a_firing_meets_an_earlier_run_as_the_schedule_says() {
     for (overlap, states) in [
         (json!("skip"), vec![RunState::Running]),
-        (
-            json!("queue"),
-            vec![RunState::Running, RunState::Queued, RunState::Queued],
-        ),
-        (
-            json!("cancel"),
-            vec![RunState::Cancelled, RunState::Cancelled, RunState::Running],
-        ),
-        (
-            json!({"allow": 2}),
-            vec![RunState::Running, RunState::Running],
-        ),
+        (json!("queue"), vec![RunState::Running, RunState::Queued, RunState::Queued]),
+        (json!("cancel"), vec![RunState::Cancelled, RunState::Cancelled, RunState::Running]),
+        (json!({"allow": 2}), vec![RunState::Running, RunState::Running]),
     ] {
         let clock = clock_at("2026-03-01T10:30:00Z");
         let liquid = open_over(&memory(), clock.clone());
         save(&liquid, "endless", ENDLESS);
-        put(
-            &liquid,
-            "s",
-            json!({"pipeline": "endless", "cron": "* * * * *", "overlap": overlap}),
-        );
+        put(&liquid, "s", json!({"pipeline": "endless", "cron": "* * * * *", "overlap": overlap}));
         for minute in ["31", "32", "33"] {
             tick(&liquid, &clock, &format!("2026-03-01T10:{minute}:00Z"));
-            let newest = liquid
-                .runs(&RunFilter::default(), None, 1)
-                .unwrap()
-                .remove(0);
+            let newest = liquid.runs(&RunFilter::default(), None, 1).unwrap().remove(0);
             if overlap != json!("queue") || minute == "31" {
                 begun(&liquid, &newest.id);
             }
@@ -274,18 +214,10 @@ fn a_firing_meets_an_earlier_run_as_the_schedule_says() {
             .iter()
             .zip(&states)
             .map(|(run, wanted)| {
-                if wanted.is_over() {
-                    liquid.wait(&run.id, LONG).unwrap().state
-                } else {
-                    run.state
-                }
+                if wanted.is_over() { liquid.wait(&run.id, LONG).unwrap().state } else { run.state }
             })
             .collect();
-        assert_eq!(
-            (found, runs.len()),
-            (states.clone(), states.len()),
-            "{overlap}"
-        );
+        assert_eq!((found, runs.len()), (states.clone(), states.len()), "{overlap}");
         assert!(liquid.close(LONG));
     }
 }
@@ -295,11 +227,7 @@ fn backfill_runs_past_firings_that_have_no_run() {
     let clock = clock_at("2026-03-01T10:30:00Z");
     let liquid = open_over(&memory(), clock.clone());
     save(&liquid, "echo", ECHO);
-    put(
-        &liquid,
-        "hourly",
-        json!({"pipeline": "echo", "cron": "0 * * * *"}),
-    );
+    put(&liquid, "hourly", json!({"pipeline": "echo", "cron": "0 * * * *"}));
     tick(&liquid, &clock, "2026-03-01T11:00:00Z");
     clock.set(Time::parse("2026-03-01T12:30:00Z").unwrap());
     let at = |text: &str| Time::parse(text).unwrap();
@@ -313,15 +241,9 @@ fn backfill_runs_past_firings_that_have_no_run() {
     all.sort();
     assert_eq!(
         all,
-        short(&[
-            "2026-03-01T09:00:00Z",
-            "2026-03-01T10:00:00Z",
-            "2026-03-01T11:00:00Z"
-        ])
+        short(&["2026-03-01T09:00:00Z", "2026-03-01T10:00:00Z", "2026-03-01T11:00:00Z"])
     );
-    let future = liquid
-        .backfill(&name("hourly"), from, at("2027-01-01"), &ada())
-        .unwrap_err();
+    let future = liquid.backfill(&name("hourly"), from, at("2027-01-01"), &ada()).unwrap_err();
     assert_eq!(future.kind().status(), 422);
 }
 
@@ -339,10 +261,7 @@ fn a_pause_is_not_made_up_and_a_deleted_schedule_is_silent() {
     assert_eq!(tick(&liquid, &clock, "2026-03-01T13:00:00Z"), 1);
     liquid.delete_schedule(&name("hourly"), &ada()).unwrap();
     assert_eq!(tick(&liquid, &clock, "2026-03-01T14:00:00Z"), 0);
-    assert_eq!(
-        liquid.schedule(&name("hourly")).unwrap_err().code(),
-        "schedule_not_found"
-    );
+    assert_eq!(liquid.schedule(&name("hourly")).unwrap_err().code(), "schedule_not_found");
 }
 
 #[test]
@@ -350,17 +269,10 @@ fn a_firing_whose_pipeline_is_gone_is_a_failed_run() {
     let clock = clock_at("2026-03-01T10:30:00Z");
     let liquid = open_over(&memory(), clock.clone());
     save(&liquid, "echo", ECHO);
-    put(
-        &liquid,
-        "hourly",
-        json!({"pipeline": "echo", "cron": "0 * * * *"}),
-    );
+    put(&liquid, "hourly", json!({"pipeline": "echo", "cron": "0 * * * *"}));
     liquid.delete_pipeline(&name("echo"), &ada()).unwrap();
     assert_eq!(tick(&liquid, &clock, "2026-03-01T11:00:00Z"), 1);
-    let run = liquid
-        .runs(&RunFilter::default(), None, 1)
-        .unwrap()
-        .remove(0);
+    let run = liquid.runs(&RunFilter::default(), None, 1).unwrap().remove(0);
     assert_eq!(run.state, RunState::Failed);
     assert!(run.error.unwrap().contains("`echo` does not exist"));
 }
@@ -370,11 +282,7 @@ fn jitter_puts_a_firing_off_and_keeps_its_slot() {
     let clock = clock_at("2026-03-01T10:30:00Z");
     let liquid = open_over(&memory(), clock.clone());
     save(&liquid, "echo", ECHO);
-    put(
-        &liquid,
-        "j",
-        json!({"pipeline": "echo", "cron": "0 * * * *", "jitter": "20s"}),
-    );
+    put(&liquid, "j", json!({"pipeline": "echo", "cron": "0 * * * *", "jitter": "20s"}));
     let due = liquid.next_wake().unwrap();
     let slot = Time::parse("2026-03-01T11:00:00Z").unwrap();
     assert!(due >= slot && due < slot.after(Duration::from_secs(20)));
@@ -389,23 +297,12 @@ fn a_schedule_that_cannot_run_is_refused_when_it_is_saved() {
     let liquid = open();
     save(&liquid, "readme", README);
     let put = |body: Value| {
-        liquid
-            .save_schedule(&name("s"), &spec(body), &ada(), Expected::default())
-            .unwrap_err()
+        liquid.save_schedule(&name("s"), &spec(body), &ada(), Expected::default()).unwrap_err()
     };
     let gone = put(json!({"pipeline": "nobody", "cron": "@daily"}));
-    assert_eq!(
-        (gone.kind().status(), gone.faults()[0].pointer.as_str()),
-        (422, "/pipeline")
-    );
-    assert_eq!(
-        put(json!({"pipeline": "readme", "cron": "@daily"})).code(),
-        "missing_inputs"
-    );
+    assert_eq!((gone.kind().status(), gone.faults()[0].pointer.as_str()), (422, "/pipeline"));
+    assert_eq!(put(json!({"pipeline": "readme", "cron": "@daily"})).code(), "missing_inputs");
     let never = json!({"pipeline": "readme", "cron": "0 0 31 2 *"});
     assert!(ScheduleSpec::read(never.as_object().unwrap()).is_err());
-    assert_eq!(
-        spec(json!({"pipeline": "p", "cron": "@daily"})).overlap,
-        Overlap::Skip
-    );
+    assert_eq!(spec(json!({"pipeline": "p", "cron": "@daily"})).overlap, Overlap::Skip);
 }

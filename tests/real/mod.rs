@@ -31,9 +31,7 @@ impl Filled {
         let said = String::from_utf8_lossy(&output.stdout);
         let complained = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "demo: {said}\n{complained}");
-        let line = said
-            .lines()
-            .find_map(|line| line.strip_prefix("password: "));
+        let line = said.lines().find_map(|line| line.strip_prefix("password: "));
         let password = line.expect("the demo prints a password").to_owned();
         Self { home, password }
     }
@@ -72,10 +70,7 @@ fn run(suite: &str) {
     let daemon = home.serve();
     let body = json!({"username": "admin", "password": password});
     let login = daemon.http().post("/api/v1/login", &body).unwrap();
-    let jwt = login.expect(200).json()["token"]
-        .as_str()
-        .unwrap()
-        .to_owned();
+    let jwt = login.expect(200).json()["token"].as_str().unwrap().to_owned();
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/real/{suite}.py"));
     let status = Command::new(venv.join("bin/python"))
         .arg("-B")
@@ -91,10 +86,7 @@ fn run(suite: &str) {
         .unwrap();
     assert!(status.success(), "{suite}: {status}\n{}", daemon.log());
     let ended = daemon.stop();
-    assert!(
-        ended.status.success(),
-        "{suite}: the daemon ended with {ended:?}"
-    );
+    assert!(ended.status.success(), "{suite}: the daemon ended with {ended:?}");
 }
 
 #[test]

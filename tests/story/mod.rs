@@ -17,24 +17,13 @@ const CHECKER: &str = "checker";
 
 /// Runs `demo --once --json` to its end and answers what it told.
 pub(crate) fn demo(home: &Home, more: &[&str]) -> Value {
-    let mut arguments = vec![
-        "--json",
-        "demo",
-        "--once",
-        "--data",
-        "data",
-        "--listen",
-        "127.0.0.1:0",
-    ];
+    let mut arguments =
+        vec!["--json", "demo", "--once", "--data", "data", "--listen", "127.0.0.1:0"];
     arguments.extend(more);
     let output = home.run(&arguments);
     let said = String::from_utf8_lossy(&output.stdout);
     let complained = String::from_utf8_lossy(&output.stderr);
-    assert!(
-        output.status.success(),
-        "the demo ended with {:?}:\n{complained}",
-        output.status
-    );
+    assert!(output.status.success(), "the demo ended with {:?}:\n{complained}", output.status);
     let told = said.lines().find(|line| line.starts_with('{'));
     serde_json::from_str(told.unwrap_or_else(|| panic!("no story in:\n{said}"))).unwrap()
 }
@@ -42,9 +31,7 @@ pub(crate) fn demo(home: &Home, more: &[&str]) -> Value {
 /// The figures that the pipeline's run left, as the demo told them.
 pub(crate) fn figures(told: &Value) -> Value {
     let steps = told["steps"].as_array().unwrap();
-    let run = steps
-        .iter()
-        .find(|step| step["figures"]["figures"].is_object());
+    let run = steps.iter().find(|step| step["figures"]["figures"].is_object());
     run.unwrap_or_else(|| panic!("no figures in {told}"))["figures"]["figures"].clone()
 }
 
@@ -75,9 +62,7 @@ pub(crate) fn inventory(home: &Home) -> BTreeMap<String, Value> {
             found.insert(path.to_owned(), timeless(answer.json()));
         }
     }
-    let model = http
-        .get("/api/v1/objects/models/wind-power/1.0.0/model.json")
-        .unwrap();
+    let model = http.get("/api/v1/objects/models/wind-power/1.0.0/model.json").unwrap();
     if model.status == 200 {
         found.insert("model".into(), json!(Digest::of(&model.body).to_hex()));
     }
@@ -89,11 +74,7 @@ pub(crate) fn inventory(home: &Home) -> BTreeMap<String, Value> {
 }
 
 fn cards(http: &Http, kind: &str, found: &mut BTreeMap<String, Value>) {
-    let list = http
-        .get(&format!("/api/v1/cards/{kind}?limit=100"))
-        .unwrap()
-        .expect(200)
-        .json();
+    let list = http.get(&format!("/api/v1/cards/{kind}?limit=100")).unwrap().expect(200).json();
     for card in list["items"].as_array().unwrap() {
         let name = format!("{kind}:{}@{}", card["name"], card["version"]);
         found.insert(name, timeless(card.clone()));

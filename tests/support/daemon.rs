@@ -102,8 +102,7 @@ impl Home {
 
     /// Starts the daemon and waits until it is ready.
     pub(crate) fn serve(&self) -> Daemon {
-        self.try_serve(None)
-            .unwrap_or_else(|ended| panic!("the daemon ended: {ended:?}"))
+        self.try_serve(None).unwrap_or_else(|ended| panic!("the daemon ended: {ended:?}"))
     }
 
     /// Starts the daemon under a shim; it may end before it is ready.
@@ -117,16 +116,9 @@ impl Home {
             shim.put_on(&mut command);
         }
         let log = self.folder.path().join("daemon.log");
-        let child = command
-            .stdout(Stdio::piped())
-            .stderr(File::create(&log).unwrap())
-            .spawn()
-            .unwrap();
-        let mut daemon = Daemon {
-            child,
-            address: String::new(),
-            log,
-        };
+        let child =
+            command.stdout(Stdio::piped()).stderr(File::create(&log).unwrap()).spawn().unwrap();
+        let mut daemon = Daemon { child, address: String::new(), log };
         match daemon.read_address() {
             Some(address) => daemon.address = address,
             None => return Err(daemon.ended()),
@@ -274,10 +266,7 @@ impl Daemon {
         let start = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
-                return Ended {
-                    status,
-                    log: self.log(),
-                };
+                return Ended { status, log: self.log() };
             }
             assert!(start.elapsed() < PATIENCE, "it goes on: {}", self.log());
             pause(Duration::from_millis(5));

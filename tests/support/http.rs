@@ -29,10 +29,7 @@ impl Answer {
 
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let same = |(found, _): &&(String, String)| found.eq_ignore_ascii_case(name);
-        self.headers
-            .iter()
-            .find(same)
-            .map(|(_, value)| value.as_str())
+        self.headers.iter().find(same).map(|(_, value)| value.as_str())
     }
 
     /// Fails the test unless the status is the one that is meant.
@@ -53,17 +50,11 @@ pub(crate) struct Http {
 impl Http {
     /// Calls to `host:port`, as no one.
     pub(crate) fn new(address: &str) -> Self {
-        Self {
-            address: address.to_owned(),
-            token: None,
-        }
+        Self { address: address.to_owned(), token: None }
     }
 
     pub(crate) fn with_token(&self, token: &str) -> Self {
-        Self {
-            token: Some(token.to_owned()),
-            ..self.clone()
-        }
+        Self { token: Some(token.to_owned()), ..self.clone() }
     }
 
     pub(crate) fn get(&self, path: &str) -> io::Result<Answer> {
@@ -139,11 +130,7 @@ fn parse(bytes: &[u8]) -> Option<Answer> {
         .filter_map(|line| line.split_once(':'))
         .map(|(name, value)| (name.trim().to_owned(), value.trim().to_owned()))
         .collect();
-    let mut answer = Answer {
-        status,
-        headers,
-        body: body.to_vec(),
-    };
+    let mut answer = Answer { status, headers, body: body.to_vec() };
     if answer.header("transfer-encoding") == Some("chunked") {
         answer.body = unchunk(body)?;
     } else if let Some(length) = answer.header("content-length") {

@@ -27,18 +27,13 @@ use std::time::Duration;
 /// A number from the environment, for runs that are longer than the everyday one.
 pub(crate) fn number_from_env(variable: &str, otherwise: usize) -> usize {
     match std::env::var(variable) {
-        Ok(text) => text
-            .parse()
-            .unwrap_or_else(|_| panic!("{variable}={text} is no number")),
+        Ok(text) => text.parse().unwrap_or_else(|_| panic!("{variable}={text} is no number")),
         Err(_) => otherwise,
     }
 }
 
 /// Waits for what another process does, of which nothing tells.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "no condition reaches over from another process"
-)]
+#[expect(clippy::disallowed_methods, reason = "no condition reaches over from another process")]
 pub(crate) fn pause(time: Duration) {
     std::thread::sleep(time);
 }

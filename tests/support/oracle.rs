@@ -77,12 +77,7 @@ pub(crate) struct Counts {
 impl Oracle {
     /// Opens a journal, or makes it.
     pub(crate) fn open(path: &Path) -> Self {
-        let journal = OpenOptions::new()
-            .create(true)
-            .append(true)
-            .read(true)
-            .open(path)
-            .unwrap();
+        let journal = OpenOptions::new().create(true).append(true).read(true).open(path).unwrap();
         let lines = BufReader::new(journal.try_clone().unwrap()).lines();
         let mut inner = Inner {
             journal,
@@ -97,20 +92,14 @@ impl Oracle {
                 inner.apply(line);
             }
         }
-        Self {
-            inner: Mutex::new(inner),
-        }
+        Self { inner: Mutex::new(inner) }
     }
 
     /// To be called before a request goes out that makes `key` become `value`, or go.
     pub(crate) fn invoke(&self, key: &str, value: Option<Value>) -> Sent {
         let mut inner = self.inner.lock().unwrap();
         let id = inner.next_id;
-        inner.note(Line::Invoke {
-            id,
-            key: key.to_owned(),
-            value,
-        });
+        inner.note(Line::Invoke { id, key: key.to_owned(), value });
         Sent(id)
     }
 
@@ -160,9 +149,7 @@ impl Oracle {
                 seen.push((key.clone(), found));
             }
         }
-        let ghosts = visible
-            .keys()
-            .filter(|key| !inner.may_be.contains_key(*key));
+        let ghosts = visible.keys().filter(|key| !inner.may_be.contains_key(*key));
         broken.extend(ghosts.map(|key| format!("`{key}` is there and was never sent")));
         for (key, value) in seen {
             inner.note(Line::Saw { key, value });
@@ -217,10 +204,8 @@ impl Inner {
     /// A refused value is none that the key may have, unless another request asked for it too: the
     /// first of the list is what it was before.
     fn take_back(&mut self, key: &str, value: Option<&Value>) {
-        let is_open = self
-            .open
-            .values()
-            .any(|(other, wanted)| other == key && wanted.as_ref() == value);
+        let is_open =
+            self.open.values().any(|(other, wanted)| other == key && wanted.as_ref() == value);
         if is_open {
             return;
         }
@@ -245,9 +230,7 @@ mod tests {
     }
 
     fn visible(rows: &[(&str, i32)]) -> Visible {
-        rows.iter()
-            .map(|(key, value)| ((*key).to_owned(), json!(value)))
-            .collect()
+        rows.iter().map(|(key, value)| ((*key).to_owned(), json!(value))).collect()
     }
 
     #[test]
@@ -256,10 +239,7 @@ mod tests {
         oracle.ok(oracle.invoke("a", Some(json!(1))));
         assert_eq!(oracle.judge(&visible(&[("a", 1)])), [""; 0]);
         assert_eq!(oracle.judge(&visible(&[])), ["`a` is absent and must be 1"]);
-        assert_eq!(
-            oracle.judge(&visible(&[("a", 2)])),
-            ["`a` is 2 and must be 1"]
-        );
+        assert_eq!(oracle.judge(&visible(&[("a", 2)])), ["`a` is 2 and must be 1"]);
         oracle.ok(oracle.invoke("a", None));
         assert_eq!(oracle.judge(&visible(&[("a", 1)])).len(), 1, "it came back");
     }

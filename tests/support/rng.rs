@@ -14,9 +14,7 @@ impl Rng {
     pub(crate) fn seed_from_env(variable: &str) -> u64 {
         use std::hash::{BuildHasher as _, RandomState};
         match std::env::var(variable) {
-            Ok(text) => text
-                .parse()
-                .unwrap_or_else(|_| panic!("{variable}={text} is no number")),
+            Ok(text) => text.parse().unwrap_or_else(|_| panic!("{variable}={text} is no number")),
             Err(_) => RandomState::new().hash_one(variable),
         }
     }

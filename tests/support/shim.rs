@@ -65,12 +65,7 @@ impl Shim {
     pub(crate) fn new(folder: &Path, class: Class, fault: Fault) -> Self {
         let page = NamedTempFile::new().unwrap();
         page.as_file().set_len(4096).unwrap();
-        Self {
-            page,
-            under: folder.canonicalize().unwrap(),
-            class,
-            fault,
-        }
+        Self { page, under: folder.canonicalize().unwrap(), class, fault }
     }
 
     /// Hits call number `at` of the class, counted from the start of the process, from 1.
@@ -115,9 +110,7 @@ impl Shim {
     }
 
     fn set(&self, slot: u64, number: u64) {
-        self.file()
-            .write_all_at(&number.to_ne_bytes(), slot * 8)
-            .unwrap();
+        self.file().write_all_at(&number.to_ne_bytes(), slot * 8).unwrap();
     }
 }
 
@@ -169,25 +162,14 @@ mod tests {
         assert_eq!(counts, [0, 3, 0, 3]);
 
         let kill = Shim::new(folder.path(), Class::Write, Fault::Kill).at(2);
-        let killed = shell(
-            &kill,
-            folder.path(),
-            "echo 1 > k1; echo 2 > k2; echo 3 > k3",
-        );
+        let killed = shell(&kill, folder.path(), "echo 1 > k1; echo 2 > k2; echo 3 > k3");
         assert_eq!(killed.status.signal(), Some(9));
         let read = |name: &str| std::fs::read_to_string(folder.path().join(name)).ok();
         assert_eq!((read("k1").as_deref(), read("k3")), (Some("1\n"), None));
 
         let full = Shim::new(folder.path(), Class::Write, Fault::EnospcForever).at(2);
-        let refused = shell(
-            &full,
-            folder.path(),
-            "echo 1 > f1; echo 2 > f2; echo 3 > f3",
-        );
-        assert_eq!(
-            (read("f1").as_deref(), read("f3").as_deref()),
-            (Some("1\n"), Some(""))
-        );
+        let refused = shell(&full, folder.path(), "echo 1 > f1; echo 2 > f2; echo 3 > f3");
+        assert_eq!((read("f1").as_deref(), read("f3").as_deref()), (Some("1\n"), Some("")));
         assert!(!refused.status.success());
     }
 }

@@ -141,12 +141,7 @@ impl SimDisk {
 
     /// Makes a call fail with `errno` after `after` more of its kind went well: once, or for ever.
     pub(crate) fn fail(&self, call: Call, after: u64, errno: i32, forever: bool) {
-        self.state().fault = Some(Fault {
-            call,
-            after,
-            errno,
-            forever,
-        });
+        self.state().fault = Some(Fault { call, after, errno, forever });
     }
 
     /// From now on a sync waits until [`SimDisk::release_syncs`].
@@ -164,11 +159,8 @@ impl SimDisk {
         let gate = self.shared.gate.lock().unwrap();
         let none_waits = |gate: &mut Gate| gate.waiting == 0;
         let patience = Duration::from_secs(30);
-        let (_gate, waited) = self
-            .shared
-            .moved
-            .wait_timeout_while(gate, patience, none_waits)
-            .unwrap();
+        let (_gate, waited) =
+            self.shared.moved.wait_timeout_while(gate, patience, none_waits).unwrap();
         assert!(!waited.timed_out(), "no sync was called");
     }
 
@@ -176,11 +168,7 @@ impl SimDisk {
         let mut gate = self.shared.gate.lock().unwrap();
         gate.waiting += 1;
         self.shared.moved.notify_all();
-        let mut gate = self
-            .shared
-            .moved
-            .wait_while(gate, |gate| gate.is_held)
-            .unwrap();
+        let mut gate = self.shared.moved.wait_while(gate, |gate| gate.is_held).unwrap();
         gate.waiting -= 1;
     }
 
@@ -191,10 +179,7 @@ impl SimDisk {
             Some(inode) => *inode,
             None => state.make(path),
         };
-        SimFile {
-            disk: self.clone(),
-            inode,
-        }
+        SimFile { disk: self.clone(), inode }
     }
 
     /// Makes a file that must not be there yet.
@@ -304,24 +289,12 @@ impl State {
                 change.apply(&mut names);
             }
         }
-        let files = self
-            .files
-            .iter()
-            .map(|file| Content::whole(file.after_crash(keeps, rng)))
-            .collect();
-        let state = State {
-            files,
-            live: names.clone(),
-            durable: names,
-            ..State::default()
-        };
+        let files =
+            self.files.iter().map(|file| Content::whole(file.after_crash(keeps, rng))).collect();
+        let state = State { files, live: names.clone(), durable: names, ..State::default() };
         let disk = SimDisk::new();
         *disk.state() = state;
-        Image {
-            disk,
-            syncs: self.syncs,
-            keeps,
-        }
+        Image { disk, syncs: self.syncs, keeps }
     }
 }
 
@@ -346,11 +319,7 @@ impl NameChange {
 
 impl Content {
     fn whole(bytes: Vec<u8>) -> Self {
-        Self {
-            live: bytes.clone(),
-            durable: bytes,
-            unsynced: Vec::new(),
-        }
+        Self { live: bytes.clone(), durable: bytes, unsynced: Vec::new() }
     }
 
     fn write(&mut self, write: Write) {
@@ -476,11 +445,7 @@ impl SimFile {
         let mut state = self.disk.state();
         let outcome = state.count_sync();
         let mut rng = Rng::new(state.syncs);
-        let keeps = if outcome.is_ok() {
-            Keeps::All
-        } else {
-            Keeps::Any
-        };
+        let keeps = if outcome.is_ok() { Keeps::All } else { Keeps::Any };
         let file = &mut state.files[self.inode];
         file.durable = file.after_crash(keeps, &mut rng);
         file.unsynced.clear();
@@ -519,18 +484,13 @@ mod tests {
     use super::*;
 
     fn contents(image: &Image, path: &str) -> Option<Vec<u8>> {
-        image
-            .disk
-            .exists(path)
-            .then(|| image.disk.open(path).read())
+        image.disk.exists(path).then(|| image.disk.open(path).read())
     }
 
     /// What `path` may hold after a crash, over many seeds.
     fn outcomes(disk: &SimDisk, path: &str) -> std::collections::BTreeSet<Option<Vec<u8>>> {
         let mut rng = Rng::new(7);
-        (0..400)
-            .map(|n| contents(&disk.crash(KEEPS[n % 4], &mut rng), path))
-            .collect()
+        (0..400).map(|n| contents(&disk.crash(KEEPS[n % 4], &mut rng), path)).collect()
     }
 
     #[test]
@@ -550,10 +510,7 @@ mod tests {
         assert!(seen.iter().flatten().all(|bytes| bytes.starts_with(b"one")));
         assert!(!seen.contains(&None));
         assert!(seen.contains(&Some(b"one".to_vec())));
-        assert!(
-            seen.contains(&Some(b"onetw".to_vec())),
-            "torn in the middle"
-        );
+        assert!(seen.contains(&Some(b"onetw".to_vec())), "torn in the middle");
         assert!(seen.contains(&Some(b"onetwo".to_vec())));
     }
 
@@ -598,19 +555,9 @@ mod tests {
         assert!(!outcomes(&disk, "a/log").contains(&whole));
         assert_eq!(file.read().len(), 8 * SECTOR, "the running process sees it");
         file.set_len(3).unwrap();
-        let lengths = |len| {
-            outcomes(&disk, "a/log")
-                .iter()
-                .flatten()
-                .any(|b| b.len() == len)
-        };
+        let lengths = |len| outcomes(&disk, "a/log").iter().flatten().any(|b| b.len() == len);
         assert!(lengths(3) && !lengths(8 * SECTOR + 1));
-        assert!(
-            outcomes(&disk, "a/log")
-                .iter()
-                .flatten()
-                .any(|b| b.len() > 3)
-        );
+        assert!(outcomes(&disk, "a/log").iter().flatten().any(|b| b.len() > 3));
         let mut two = [0; 2];
         assert_eq!((file.read_at(1, &mut two), two), (2, [7, 7]));
     }

@@ -37,12 +37,7 @@ pub(crate) struct SimObjects {
 
 impl SimObjects {
     pub(crate) fn new(disk: &SimDisk, folder: &'static str, puts: Puts) -> Self {
-        Self {
-            disk: disk.clone(),
-            folder,
-            puts,
-            stages: Arc::default(),
-        }
+        Self { disk: disk.clone(), folder, puts, stages: Arc::default() }
     }
 
     fn path(&self, location: &Path) -> String {
@@ -50,10 +45,7 @@ impl SimObjects {
     }
 
     fn meta(&self, path: &str) -> ObjectMeta {
-        let location = path
-            .strip_prefix(self.folder)
-            .unwrap_or(path)
-            .trim_start_matches('/');
+        let location = path.strip_prefix(self.folder).unwrap_or(path).trim_start_matches('/');
         ObjectMeta {
             location: Path::from(location),
             last_modified: chrono::DateTime::UNIX_EPOCH,
@@ -92,24 +84,15 @@ impl fmt::Display for SimObjects {
 }
 
 fn failed(source: std::io::Error) -> Error {
-    Error::Generic {
-        store: "SimObjects",
-        source: Box::new(source),
-    }
+    Error::Generic { store: "SimObjects", source: Box::new(source) }
 }
 
 fn missing(path: &str) -> Error {
-    Error::NotFound {
-        path: path.to_owned(),
-        source: "no such object".into(),
-    }
+    Error::NotFound { path: path.to_owned(), source: "no such object".into() }
 }
 
 fn unsupported(operation: &str) -> Error {
-    Error::NotImplemented {
-        operation: operation.to_owned(),
-        implementer: "SimObjects".to_owned(),
-    }
+    Error::NotImplemented { operation: operation.to_owned(), implementer: "SimObjects".to_owned() }
 }
 
 #[async_trait]
@@ -122,10 +105,7 @@ impl ObjectStore for SimObjects {
     ) -> Result<PutResult> {
         let path = self.path(location);
         if options.mode == PutMode::Create && self.disk.exists(&path) {
-            return Err(Error::AlreadyExists {
-                path,
-                source: "it is there".into(),
-            });
+            return Err(Error::AlreadyExists { path, source: "it is there".into() });
         }
         let bytes: bytes::Bytes = payload.into();
         self.write(&path, &bytes).map_err(failed)?;

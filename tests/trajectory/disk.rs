@@ -45,12 +45,7 @@ impl SimDisk {
     /// Waits until a sync waits.
     pub(super) fn wait_for_sync(&self) {
         let state = self.state();
-        drop(
-            self.0
-                .1
-                .wait_while(state, |state| state.waiting == 0)
-                .unwrap(),
-        );
+        drop(self.0.1.wait_while(state, |state| state.waiting == 0).unwrap());
     }
 
     pub(super) fn syncs(&self) -> usize {
@@ -83,10 +78,7 @@ impl SimDisk {
         let copy = self.copy();
         let mut state = copy.state();
         let at = state.names[name];
-        state.files[at] = Bytes {
-            live: bytes.clone(),
-            durable: bytes,
-        };
+        state.files[at] = Bytes { live: bytes.clone(), durable: bytes };
         drop(state);
         copy
     }
@@ -101,10 +93,10 @@ impl SimDisk {
 
     pub(super) fn copy(&self) -> Self {
         let state = self.state();
-        let files = state.files.iter().map(|file| Bytes {
-            live: file.live.clone(),
-            durable: file.live.clone(),
-        });
+        let files = state
+            .files
+            .iter()
+            .map(|file| Bytes { live: file.live.clone(), durable: file.live.clone() });
         let copy = State {
             files: files.collect(),
             names: state.names.clone(),
@@ -123,10 +115,7 @@ impl SimDisk {
             .iter()
             .map(|file| {
                 let bytes = torn(file, &mut dice);
-                Bytes {
-                    live: bytes.clone(),
-                    durable: bytes,
-                }
+                Bytes { live: bytes.clone(), durable: bytes }
             })
             .collect();
         let mut names = state.durable_names.clone();
@@ -140,12 +129,7 @@ impl SimDisk {
                 names.remove(name);
             }
         }
-        let left = State {
-            files,
-            names: names.clone(),
-            durable_names: names,
-            ..State::default()
-        };
+        let left = State { files, names: names.clone(), durable_names: names, ..State::default() };
         Self(Arc::new((Mutex::new(left), Condvar::new())))
     }
 }
@@ -153,19 +137,13 @@ impl SimDisk {
 /// Sector by sector the old or the new, and a length between.
 fn torn(file: &Bytes, dice: &mut Dice) -> Vec<u8> {
     const SECTOR: usize = 64;
-    let (short, long) = (
-        file.live.len().min(file.durable.len()),
-        file.live.len().max(file.durable.len()),
-    );
+    let (short, long) =
+        (file.live.len().min(file.durable.len()), file.live.len().max(file.durable.len()));
     let length = short + dice.roll(long - short + 1);
     let mut bytes = vec![0; length];
     for start in (0..length).step_by(SECTOR) {
         let end = (start + SECTOR).min(length);
-        let source = if dice.roll(2) == 0 {
-            &file.live
-        } else {
-            &file.durable
-        };
+        let source = if dice.roll(2) == 0 { &file.live } else { &file.durable };
         for (at, byte) in bytes.iter_mut().enumerate().take(end).skip(start) {
             let old = file.durable.get(at).copied();
             let same = old.is_some() && old == file.live.get(at).copied();
@@ -219,10 +197,7 @@ impl Disk for SimDisk {
                 at
             }
         };
-        Ok(Arc::new(SimFile {
-            disk: self.clone(),
-            at,
-        }))
+        Ok(Arc::new(SimFile { disk: self.clone(), at }))
     }
 
     fn list(&self) -> io::Result<Vec<String>> {
@@ -240,11 +215,7 @@ impl Disk for SimDisk {
     fn remove(&self, name: &str) -> io::Result<()> {
         let mut state = self.state();
         state.step()?;
-        state
-            .names
-            .remove(name)
-            .map(drop)
-            .ok_or_else(|| ErrorKind::NotFound.into())
+        state.names.remove(name).map(drop).ok_or_else(|| ErrorKind::NotFound.into())
     }
 
     fn sync_folder(&self) -> io::Result<()> {
@@ -273,11 +244,7 @@ impl DiskFile for SimFile {
         state.files[self.at].live.extend_from_slice(&bytes[..fits]);
         state.space = state.space.map(|space| space - fits.min(space));
         outcome?;
-        if fits < bytes.len() {
-            Err(ErrorKind::StorageFull.into())
-        } else {
-            Ok(())
-        }
+        if fits < bytes.len() { Err(ErrorKind::StorageFull.into()) } else { Ok(()) }
     }
 
     fn read_at(&self, offset: u64, into: &mut [u8]) -> io::Result<usize> {

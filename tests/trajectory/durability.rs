@@ -12,10 +12,7 @@ use super::{NOW, Rig, all, messages, query, record};
 const FIRST: &str = "00000000000000000001.log";
 
 fn retry(key: &str, body: &str) -> Idempotency {
-    Idempotency {
-        key: key.into(),
-        request: Digest::of(body.as_bytes()),
-    }
+    Idempotency { key: key.into(), request: Digest::of(body.as_bytes()) }
 }
 
 #[test]
@@ -37,10 +34,7 @@ fn what_was_acknowledged_is_there_after_opening_again() {
     let log = rig.open().unwrap();
     let kept = all(&log);
     assert_eq!(kept[0].record, full);
-    assert_eq!(
-        kept.iter().map(|kept| kept.seq).collect::<Vec<_>>(),
-        [1, 2, 3]
-    );
+    assert_eq!(kept.iter().map(|kept| kept.seq).collect::<Vec<_>>(), [1, 2, 3]);
     assert_eq!(log.append(vec![record(3, "c")]).unwrap().first_seq, 4);
     assert!(log.check().unwrap().is_empty());
 }
@@ -51,8 +45,7 @@ fn a_tail_torn_at_any_byte_is_cut_and_opening_twice_is_opening_once() {
     let log = rig.open().unwrap();
     let mut ends = Vec::new();
     for message in ["one", "two", "three"] {
-        log.append(vec![record(0, message), record(1, message)])
-            .unwrap();
+        log.append(vec![record(0, message), record(1, message)]).unwrap();
         ends.push(rig.disk.bytes(FIRST).len());
     }
     drop(log);
@@ -83,8 +76,7 @@ fn every_flipped_byte_is_detected_and_the_rest_is_served() {
     let rig = Rig::new();
     let log = rig.open().unwrap();
     for n in 0..3 {
-        log.append(vec![record(n, &format!("message {n}"))])
-            .unwrap();
+        log.append(vec![record(n, &format!("message {n}"))]).unwrap();
     }
     log.rotate().unwrap();
     drop(log);
@@ -101,10 +93,7 @@ fn every_flipped_byte_is_detected_and_the_rest_is_served() {
             let log = rig.open().unwrap();
             assert!(!log.check().unwrap().is_empty(), "byte {at}");
             let served = messages(&log);
-            assert!(
-                served.iter().all(|message| sound.contains(message)),
-                "byte {at}"
-            );
+            assert!(served.iter().all(|message| sound.contains(message)), "byte {at}");
             assert!(served.len() >= 2, "byte {at}");
             let page = log.query(&query(&[])).unwrap();
             assert_eq!(page.incomplete, served.len() < 3, "byte {at}");
@@ -133,11 +122,7 @@ fn damage_in_the_last_segment_is_kept_apart_and_told_each_time() {
         assert_eq!(log.stats().dropped_bytes, 0);
         assert_eq!(log.append(vec![record(1, "more")]).unwrap().count, 1);
         drop(log);
-        assert_eq!(
-            rig.disk.bytes(FIRST),
-            bytes,
-            "nothing is written behind damage"
-        );
+        assert_eq!(rig.disk.bytes(FIRST), bytes, "nothing is written behind damage");
     }
     assert_eq!(told[0].len(), 1);
     assert_eq!((&told[0], &told[0]), (&told[1], &told[2]));
@@ -157,12 +142,7 @@ fn a_lost_header_sets_the_segment_aside_and_numbers_go_on() {
         assert_eq!(log.damage().len(), 1);
         assert!(log.append(vec![record(0, "new")]).unwrap().first_seq > 1 << 32);
     }
-    assert!(
-        rig.disk
-            .names()
-            .iter()
-            .any(|name| name.ends_with(".damaged"))
-    );
+    assert!(rig.disk.names().iter().any(|name| name.ends_with(".damaged")));
 }
 
 #[test]
@@ -194,10 +174,7 @@ fn nobody_is_answered_before_the_sync_and_one_sync_answers_many() {
         }
         rig.disk.wait_for_sync();
         assert!(answers.recv_timeout(Duration::from_millis(30)).is_err());
-        assert!(
-            messages(&log).is_empty(),
-            "what is not durable is not shown"
-        );
+        assert!(messages(&log).is_empty(), "what is not durable is not shown");
         rig.disk.hold_syncs(false);
         for _ in 0..16 {
             answers.recv().unwrap().unwrap();
@@ -225,10 +202,7 @@ fn more_than_may_wait_is_refused_and_told_when_to_come_again() {
             });
         }
         let refused = answers.recv().unwrap().unwrap_err();
-        assert_eq!(
-            (refused.kind(), refused.code()),
-            (Kind::Limited, "log_queue_full")
-        );
+        assert_eq!((refused.kind(), refused.code()), (Kind::Limited, "log_queue_full"));
         assert!(refused.wait().is_some());
         rig.disk.hold_syncs(false);
         assert_eq!(answers.recv().unwrap().unwrap().count, 40_000);
@@ -242,15 +216,9 @@ fn after_a_failed_sync_nothing_is_taken_until_it_is_opened_anew() {
     log.append(vec![record(0, "kept")]).unwrap();
     rig.disk.fail_syncs(true);
     let failed = log.append(vec![record(1, "lost")]).unwrap_err();
-    assert_eq!(
-        (failed.kind(), failed.code()),
-        (Kind::Unavailable, "log_closed")
-    );
+    assert_eq!((failed.kind(), failed.code()), (Kind::Unavailable, "log_closed"));
     rig.disk.fail_syncs(false);
-    assert_eq!(
-        log.append(vec![record(2, "x")]).unwrap_err().code(),
-        "log_closed"
-    );
+    assert_eq!(log.append(vec![record(2, "x")]).unwrap_err().code(), "log_closed");
     assert_eq!(log.health().unwrap_err().kind(), Kind::Unavailable);
     assert_eq!(messages(&log), ["kept"], "reading goes on");
     drop(log);
@@ -285,8 +253,7 @@ fn a_full_disk_at_rotation_leaves_the_old_segment_in_use() {
     let log = rig.open().unwrap();
     let mut written = Vec::new();
     for n in 0..40 {
-        rig.disk
-            .set_space(if n % 3 == 0 { Some(140) } else { None });
+        rig.disk.set_space(if n % 3 == 0 { Some(140) } else { None });
         if log.append(vec![record(n, &format!("m{n}"))]).is_ok() {
             written.push(format!("m{n}"));
         }
@@ -307,9 +274,7 @@ fn a_batch_that_is_sent_again_is_kept_once_also_after_opening_again() {
     let first = log.ingest(body.as_bytes(), Some(&again)).unwrap();
     assert_eq!((first.accepted, first.rejected.len()), (2, 1));
     assert_eq!(log.ingest(body.as_bytes(), Some(&again)).unwrap(), first);
-    let other = log
-        .ingest(b"{\"msg\":\"c\"}", Some(&retry("ada/1", "c")))
-        .unwrap_err();
+    let other = log.ingest(b"{\"msg\":\"c\"}", Some(&retry("ada/1", "c"))).unwrap_err();
     assert_eq!(other.code(), "idempotency_key_reused");
     drop(log);
     // From the frames, from the index, and from the frames of a segment that lost its index.
@@ -337,14 +302,11 @@ fn a_batch_that_failed_is_not_remembered() {
     let body = "{\"msg\":\"a\"}";
     rig.disk.set_space(Some(10));
     assert_eq!(
-        log.ingest(body.as_bytes(), Some(&retry("k", body)))
-            .unwrap_err()
-            .kind(),
+        log.ingest(body.as_bytes(), Some(&retry("k", body))).unwrap_err().kind(),
         Kind::Full
     );
     rig.disk.set_space(None);
-    log.ingest(body.as_bytes(), Some(&retry("k", body)))
-        .unwrap();
+    log.ingest(body.as_bytes(), Some(&retry("k", body))).unwrap();
     assert_eq!(messages(&log), ["a"]);
 }
 
@@ -362,10 +324,7 @@ fn segments_rotate_and_everything_is_found_across_them() {
     drop(log);
     let log = rig.open().unwrap();
     assert_eq!(log.stats().segments, stats.segments);
-    assert_eq!(
-        messages(&log),
-        (0..30).map(|n| format!("m{n}")).collect::<Vec<_>>()
-    );
+    assert_eq!(messages(&log), (0..30).map(|n| format!("m{n}")).collect::<Vec<_>>());
 }
 
 #[test]
@@ -374,19 +333,13 @@ fn only_whole_segments_whose_records_are_all_too_old_go() {
     rig.config.retention = Some(Duration::from_hours(24));
     let log = rig.open().unwrap();
     let hour = 3_600_000_000;
-    log.append(vec![record(-30 * hour, "old"), record(-2 * hour, "young")])
-        .unwrap();
+    log.append(vec![record(-30 * hour, "old"), record(-2 * hour, "young")]).unwrap();
     log.rotate().unwrap();
     log.append(vec![record(-40 * hour, "older")]).unwrap();
     log.rotate().unwrap();
     // A clock that ran ahead must not keep a segment for ever.
-    log.append(vec![Record::new(
-        Time(NOW.0 + 9_000 * hour),
-        Level::Info,
-        "default",
-        "future",
-    )])
-    .unwrap();
+    log.append(vec![Record::new(Time(NOW.0 + 9_000 * hour), Level::Info, "default", "future")])
+        .unwrap();
     assert_eq!(log.tidy().unwrap(), 1);
     assert_eq!(messages(&log), ["old", "young", "future"]);
     rig.clock.advance(Duration::from_hours(23));
@@ -412,10 +365,8 @@ fn live_and_die(disk: &SimDisk, from: usize, steps: usize) -> usize {
     let Ok(log) = rig.open() else { return from };
     let mut acked = from;
     for n in from..from + 12 {
-        let records = vec![
-            record(i64::try_from(n).unwrap(), &n.to_string()),
-            record(0, &format!("{n}b")),
-        ];
+        let records =
+            vec![record(i64::try_from(n).unwrap(), &n.to_string()), record(0, &format!("{n}b"))];
         if log.append(records).is_err() {
             break;
         }
@@ -440,14 +391,10 @@ fn a_power_cut_at_any_change_loses_nothing_that_was_acknowledged() {
                 whole >= acked && whole <= acked + 1,
                 "seed {seed}: {acked} acknowledged, {found:?}"
             );
-            let expected: Vec<_> = (0..whole)
-                .flat_map(|n| [n.to_string(), format!("{n}b")])
-                .collect();
+            let expected: Vec<_> =
+                (0..whole).flat_map(|n| [n.to_string(), format!("{n}b")]).collect();
             assert_eq!(found, expected, "seed {seed}");
-            assert!(
-                log.check().unwrap().is_empty(),
-                "seed {seed}: a power cut is no damage"
-            );
+            assert!(log.check().unwrap().is_empty(), "seed {seed}: a power cut is no damage");
             drop(log);
             (disk, next) = (left, whole);
         }

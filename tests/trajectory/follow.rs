@@ -15,10 +15,7 @@ fn seqs(events: Vec<TailEvent>) -> Vec<u64> {
 }
 
 fn filter(pairs: &[(&str, &str)]) -> Filter {
-    let pairs: Vec<_> = pairs
-        .iter()
-        .map(|(n, v)| ((*n).to_owned(), (*v).to_owned()))
-        .collect();
+    let pairs: Vec<_> = pairs.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
     Filter::from_pairs(&pairs, &[]).unwrap().0
 }
 
@@ -32,10 +29,7 @@ fn a_follower_sees_what_comes_and_one_that_returns_sees_what_it_missed() {
     for n in 0..20 {
         log.append(vec![record(n, "yes"), record(n, "no")]).unwrap();
     }
-    assert_eq!(
-        seqs(tail.step().unwrap()),
-        (1..=20).map(|n| n * 2).collect::<Vec<_>>()
-    );
+    assert_eq!(seqs(tail.step().unwrap()), (1..=20).map(|n| n * 2).collect::<Vec<_>>());
     assert!(tail.step().unwrap().is_empty());
     // From the segments, after opening again: nothing is at hand any more.
     drop((tail, log));
@@ -61,18 +55,8 @@ fn a_follower_that_falls_too_far_behind_is_told_what_it_missed() {
     }
     log.append(vec![record(0, "last")]).unwrap();
     let missed = live.step().unwrap();
-    assert_eq!(
-        missed,
-        [TailEvent::Gap {
-            skipped: 120_002,
-            until: 120_002
-        }]
-    );
-    assert_eq!(
-        patient.step().unwrap(),
-        missed,
-        "it had seen everything there was, so it was live"
-    );
+    assert_eq!(missed, [TailEvent::Gap { skipped: 120_002, until: 120_002 }]);
+    assert_eq!(patient.step().unwrap(), missed, "it had seen everything there was, so it was live");
     let mut found = Vec::new();
     while returning.seen() < 120_002 {
         found.extend(seqs(returning.step().unwrap()));
@@ -83,8 +67,7 @@ fn a_follower_that_falls_too_far_behind_is_told_what_it_missed() {
 #[test]
 fn a_step_is_bounded_and_nothing_is_left_out() {
     let log = Rig::new().open().unwrap();
-    log.append((0..2_000).map(|n| record(n, "x")).collect())
-        .unwrap();
+    log.append((0..2_000).map(|n| record(n, "x")).collect()).unwrap();
     let mut tail = log.tail(filter(&[]), Some(5));
     let (mut found, mut most) = (Vec::new(), 0);
     while tail.seen() < 2_000 {

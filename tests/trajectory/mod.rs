@@ -63,10 +63,8 @@ fn record(n: i64, message: &str) -> Record {
 }
 
 fn query(pairs: &[(&str, &str)]) -> Query {
-    let pairs: Vec<_> = pairs
-        .iter()
-        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-        .collect();
+    let pairs: Vec<_> =
+        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     Query::from_pairs(&pairs).unwrap()
 }
 
@@ -75,9 +73,7 @@ fn all(log: &Trajectory) -> Vec<Kept> {
     let mut kept = Vec::new();
     let mut cursor = String::new();
     loop {
-        let page = log
-            .query(&query(&[("limit", "1000"), ("cursor", &cursor)]))
-            .unwrap();
+        let page = log.query(&query(&[("limit", "1000"), ("cursor", &cursor)])).unwrap();
         kept.extend(page.items);
         match page.next_cursor {
             Some(next) => cursor = next,
@@ -89,8 +85,5 @@ fn all(log: &Trajectory) -> Vec<Kept> {
 }
 
 fn messages(log: &Trajectory) -> Vec<String> {
-    all(log)
-        .into_iter()
-        .map(|kept| kept.record.message)
-        .collect()
+    all(log).into_iter().map(|kept| kept.record.message).collect()
 }

@@ -38,9 +38,7 @@ impl Ask {
 
     fn holds(&self, message: &str) -> bool {
         let tokens = || {
-            message
-                .split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
-                .map(str::to_lowercase)
+            message.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').map(str::to_lowercase)
         };
         match self {
             Self::Word(word) => tokens().any(|token| token == word.to_lowercase()),
@@ -81,26 +79,14 @@ fn asks() -> impl Strategy<Value = Ask> {
 
 fn records() -> impl Strategy<Value = Vec<Record>> {
     let text = prop::collection::vec(
-        (
-            words(),
-            prop::sample::select(vec![" ", "-", ".", "\" ", "\\", ""]),
-        ),
+        (words(), prop::sample::select(vec![" ", "-", ".", "\" ", "\\", ""])),
         0..5,
     )
     .prop_map(|parts| {
-        parts
-            .into_iter()
-            .flat_map(|(word, gap)| [word, gap.to_owned()])
-            .collect::<String>()
+        parts.into_iter().flat_map(|(word, gap)| [word, gap.to_owned()]).collect::<String>()
     });
-    let one = (
-        0..20_i64,
-        0..5_usize,
-        0..3_usize,
-        text,
-        prop::option::of(0..3_i64),
-    )
-        .prop_map(|(time, level, stream, message, n)| {
+    let one = (0..20_i64, 0..5_usize, 0..3_usize, text, prop::option::of(0..3_i64)).prop_map(
+        |(time, level, stream, message, n)| {
             let mut record = Record::new(
                 Time(NOW.0 + time),
                 Level::ALL[level],
@@ -112,7 +98,8 @@ fn records() -> impl Strategy<Value = Vec<Record>> {
                 record.run_id = Some(format!("r{n}"));
             }
             record
-        });
+        },
+    );
     prop::collection::vec(one, 0..60)
 }
 
@@ -183,36 +170,24 @@ fn a_cursor_stays_right_while_records_come_in() {
         let rig = Rig::new().small_segments();
         let log = rig.open().unwrap();
         for n in 0..40 {
-            log.append(vec![record(n % 7, &format!("old {n}"))])
-                .unwrap();
+            log.append(vec![record(n % 7, &format!("old {n}"))]).unwrap();
         }
         let (mut found, mut cursor, mut round) = (Vec::new(), String::new(), 0);
         loop {
             let page = log
-                .query(&query(&[
-                    ("limit", "3"),
-                    ("cursor", &cursor),
-                    ("order", order),
-                ]))
+                .query(&query(&[("limit", "3"), ("cursor", &cursor), ("order", order)]))
                 .unwrap();
             found.extend(page.items.into_iter().map(|kept| kept.record.message));
             // Some before, some behind the place where the reader is.
-            log.append(vec![
-                record(round % 9 - 1, "new"),
-                record(100, "new"),
-                record(-100, "new"),
-            ])
-            .unwrap();
+            log.append(vec![record(round % 9 - 1, "new"), record(100, "new"), record(-100, "new")])
+                .unwrap();
             round += 1;
             match page.next_cursor {
                 Some(next) if round < 200 => cursor = next,
                 _ => break,
             }
         }
-        let old: Vec<_> = found
-            .iter()
-            .filter(|message| message.starts_with("old"))
-            .collect();
+        let old: Vec<_> = found.iter().filter(|message| message.starts_with("old")).collect();
         let once: BTreeSet<_> = old.iter().collect();
         assert_eq!((old.len(), once.len()), (40, 40), "{order}");
     }
@@ -224,18 +199,13 @@ fn a_search_that_ends_at_its_bound_says_so_and_can_go_on() {
     rig.config.query_rows = 5;
     let log = rig.open().unwrap();
     for n in 0..60 {
-        log.append(vec![record(n, if n == 3 { "needle" } else { "hay" })])
-            .unwrap();
+        log.append(vec![record(n, if n == 3 { "needle" } else { "hay" })]).unwrap();
     }
     for order in ["desc", "asc"] {
         let (mut found, mut cursor, mut incomplete) = (Vec::new(), String::new(), 0);
         loop {
             let page = log
-                .query(&query(&[
-                    ("q", "needle"),
-                    ("cursor", &cursor),
-                    ("order", order),
-                ]))
+                .query(&query(&[("q", "needle"), ("cursor", &cursor), ("order", order)]))
                 .unwrap();
             found.extend(page.items);
             incomplete += usize::from(page.incomplete);
@@ -254,11 +224,7 @@ fn a_search_that_ends_at_its_bound_says_so_and_can_go_on() {
 #[test]
 fn fields_are_found_by_dotted_names() {
     let log = Rig::new().open().unwrap();
-    log.ingest(
-        br#"{"msg":"a","fields":{"http":{"code":404},"a.b":"x"}}"#,
-        None,
-    )
-    .unwrap();
+    log.ingest(br#"{"msg":"a","fields":{"http":{"code":404},"a.b":"x"}}"#, None).unwrap();
     for (name, value, count) in [
         ("field.http.code", "404", 1),
         ("field.a.b", "x", 1),
@@ -266,11 +232,7 @@ fn fields_are_found_by_dotted_names() {
         ("field.http", "404", 0),
         ("field.q", "", 0),
     ] {
-        assert_eq!(
-            log.query(&query(&[(name, value)])).unwrap().items.len(),
-            count,
-            "{name}"
-        );
+        assert_eq!(log.query(&query(&[(name, value)])).unwrap().items.len(), count, "{name}");
     }
 }
 
@@ -293,11 +255,7 @@ fn a_stream_keeps_what_its_settings_say_also_after_opening_again() {
         {"msg":"elsewhere"}"#;
     assert_eq!(log.ingest(body, None).unwrap().accepted, 3);
     assert_eq!(messages(&log), ["loud", "elsewhere"]);
-    let kept = log
-        .query(&query(&[("stream", "wind")]))
-        .unwrap()
-        .items
-        .remove(0);
+    let kept = log.query(&query(&[("stream", "wind")])).unwrap().items.remove(0);
     assert_eq!(json!(kept.record.fields), json!({"turbine": "R1"}));
     let stream = log.stream("wind").unwrap();
     assert_eq!(
@@ -305,20 +263,10 @@ fn a_stream_keeps_what_its_settings_say_also_after_opening_again() {
         (1, Some(vec![Level::Warning, Level::Error]))
     );
     rig.clock.advance(Duration::from_hours(2));
-    assert_eq!(
-        log.tidy().unwrap(),
-        0,
-        "the other stream in the segment is kept for ever"
-    );
+    assert_eq!(log.tidy().unwrap(), 0, "the other stream in the segment is kept for ever");
     log.delete_stream(&admin, &name).unwrap();
-    assert_eq!(
-        log.stream("wind").unwrap().settings,
-        StreamSettings::default()
-    );
-    assert_eq!(
-        log.delete_stream(&admin, &name).unwrap_err().code(),
-        "stream_not_found"
-    );
+    assert_eq!(log.stream("wind").unwrap().settings, StreamSettings::default());
+    assert_eq!(log.delete_stream(&admin, &name).unwrap_err().code(), "stream_not_found");
     assert_eq!(log.stream("none").unwrap_err().code(), "stream_not_found");
 }
 
@@ -328,17 +276,10 @@ fn records_of_a_program_are_checked_too() {
     let bad = vec![
         record(0, "ok"),
         record(0, &"x".repeat(300 << 10)),
-        Record {
-            stream: "a/b".into(),
-            ..record(0, "y")
-        },
+        Record { stream: "a/b".into(), ..record(0, "y") },
     ];
     let error = log.append(bad).unwrap_err();
-    let pointers: Vec<_> = error
-        .faults()
-        .iter()
-        .map(|fault| fault.pointer.as_str())
-        .collect();
+    let pointers: Vec<_> = error.faults().iter().map(|fault| fault.pointer.as_str()).collect();
     assert_eq!(pointers, ["/1", "/2"]);
     assert!(messages(&log).is_empty());
     assert_eq!(log.append(Vec::new()).unwrap().count, 0);

@@ -19,20 +19,14 @@ struct Api {
 
 impl Api {
     fn new() -> Self {
-        Self {
-            log: Rig::new().open().unwrap(),
-            shutdown: Shutdown::new(),
-        }
+        Self { log: Rig::new().open().unwrap(), shutdown: Shutdown::new() }
     }
 
     async fn send(&self, role: Role, request: Request<Body>) -> Response {
         let (mut parts, body) = request.into_parts();
         parts.extensions.insert(Caller::new("ada", role));
         let router = routes(self.log.clone(), self.shutdown.clone()).into_router();
-        router
-            .oneshot(Request::from_parts(parts, body))
-            .await
-            .unwrap()
+        router.oneshot(Request::from_parts(parts, body)).await.unwrap()
     }
 
     async fn call(&self, method: &str, path: &str, body: impl Into<Body>) -> (StatusCode, Value) {
@@ -61,11 +55,7 @@ async fn records_go_in_and_are_found() {
     assert_eq!(answer["accepted"], 1);
     assert_eq!(answer["rejected"][0]["index"], 1);
     let (_, page) = api
-        .call(
-            "GET",
-            "/api/v1/logs?level=WARNING&stream=wind&q=bearing&field.turbine=R80711",
-            "",
-        )
+        .call("GET", "/api/v1/logs?level=WARNING&stream=wind&q=bearing&field.turbine=R80711", "")
         .await;
     let expected = json!({
         "items": [{"seq": 1, "time": "2014-03-30T01:00:00.000000Z", "level": "WARNING", "stream": "wind", "message": "hot bearing",
@@ -73,9 +63,7 @@ async fn records_go_in_and_are_found() {
         "next_cursor": null, "incomplete": false
     });
     assert_eq!(page, expected);
-    let (_, histogram) = api
-        .call("GET", "/api/v1/logs/histogram?buckets=5", "")
-        .await;
+    let (_, histogram) = api.call("GET", "/api/v1/logs/histogram?buckets=5", "").await;
     assert_eq!(
         (&histogram["total"], &histogram["items"][0]["counts"]),
         (&json!(1), &json!({"WARNING": 1}))
@@ -92,10 +80,7 @@ async fn every_fault_of_a_query_is_named() {
             "",
         )
         .await;
-    assert_eq!(
-        (status.as_u16(), &problem["code"]),
-        (422, &json!("bad_log_query"))
-    );
+    assert_eq!((status.as_u16(), &problem["code"]), (422, &json!("bad_log_query")));
     let mut pointers: Vec<_> = problem["errors"]
         .as_array()
         .unwrap()
@@ -103,18 +88,10 @@ async fn every_fault_of_a_query_is_named() {
         .map(|fault| fault["pointer"].as_str().unwrap())
         .collect();
     pointers.sort_unstable();
-    assert_eq!(
-        pointers,
-        ["from", "level", "limit", "nonsense", "order", "q", "to"]
-    );
+    assert_eq!(pointers, ["from", "level", "limit", "nonsense", "order", "q", "to"]);
     let (status, problem) = api.call("GET", "/api/v1/logs?cursor=abc", "").await;
-    assert_eq!(
-        (status.as_u16(), &problem["code"]),
-        (400, &json!("bad_cursor"))
-    );
-    let (status, _) = api
-        .call("GET", "/api/v1/logs/histogram?buckets=0", "")
-        .await;
+    assert_eq!((status.as_u16(), &problem["code"]), (400, &json!("bad_cursor")));
+    let (status, _) = api.call("GET", "/api/v1/logs/histogram?buckets=0", "").await;
     assert_eq!(status, 422);
 }
 
@@ -125,10 +102,7 @@ async fn a_batch_of_any_size_up_to_its_bound_is_taken_whatever_the_server_allows
     let (status, answer) = api.call("POST", "/api/v1/logs", line.repeat(150)).await;
     assert_eq!((status.as_u16(), &answer["accepted"]), (200, &json!(150)));
     let (status, problem) = api.call("POST", "/api/v1/logs", line.repeat(170)).await;
-    assert_eq!(
-        (status.as_u16(), &problem["code"]),
-        (413, &json!("batch_too_large"))
-    );
+    assert_eq!((status.as_u16(), &problem["code"]), (413, &json!("batch_too_large")));
 }
 
 #[tokio::test]
@@ -141,11 +115,7 @@ async fn a_batch_with_an_id_is_kept_once() {
             .unwrap();
         let (status, answer) = read(api.send(Role::Publisher, request).await).await;
         assert_eq!(
-            (
-                status.as_u16(),
-                &answer["accepted"],
-                &answer["rejected"][0]["index"]
-            ),
+            (status.as_u16(), &answer["accepted"], &answer["rejected"][0]["index"]),
             (200, &json!(2), &json!(2))
         );
     }
@@ -171,43 +141,24 @@ async fn a_stream_is_set_shown_listed_and_forgotten() {
         (status.as_u16(), &stream["name"], &stream["records"]),
         (201, &json!("wind"), &json!(0))
     );
-    let (status, again) = api
-        .call("PUT", "/api/v1/streams/wind", stream.to_string())
-        .await;
+    let (status, again) = api.call("PUT", "/api/v1/streams/wind", stream.to_string()).await;
     assert_eq!((status.as_u16(), &again), (200, &stream));
-    api.call(
-        "POST",
-        "/api/v1/logs",
-        "{\"msg\":\"a\"}\n{\"msg\":\"b\",\"stream\":\"wind\"}",
-    )
-    .await;
+    api.call("POST", "/api/v1/logs", "{\"msg\":\"a\"}\n{\"msg\":\"b\",\"stream\":\"wind\"}").await;
     let (_, list) = api.call("GET", "/api/v1/streams?limit=1", "").await;
     assert_eq!(
         (&list["items"][0]["name"], &list["items"][0]["records"]),
         (&json!("default"), &json!(1))
     );
     let next = list["next_cursor"].as_str().unwrap();
-    let (_, rest) = api
-        .call("GET", &format!("/api/v1/streams?cursor={next}"), "")
-        .await;
-    assert_eq!(
-        (&rest["items"][0]["name"], &rest["next_cursor"]),
-        (&json!("wind"), &Value::Null)
-    );
+    let (_, rest) = api.call("GET", &format!("/api/v1/streams?cursor={next}"), "").await;
+    assert_eq!((&rest["items"][0]["name"], &rest["next_cursor"]), (&json!("wind"), &Value::Null));
     let (status, _) = api.call("DELETE", "/api/v1/streams/wind", "").await;
     assert_eq!(status, 204);
     assert_eq!(api.call("GET", "/api/v1/streams/wind", "").await.0, 404);
     let (status, problem) = api
-        .call(
-            "PUT",
-            "/api/v1/streams/wind",
-            r#"{"forward":{},"template":"x","max_bytes":1}"#,
-        )
+        .call("PUT", "/api/v1/streams/wind", r#"{"forward":{},"template":"x","max_bytes":1}"#)
         .await;
-    assert_eq!(
-        (status.as_u16(), problem["errors"].as_array().unwrap().len()),
-        (422, 3)
-    );
+    assert_eq!((status.as_u16(), problem["errors"].as_array().unwrap().len()), (422, 3));
 }
 
 #[tokio::test]
@@ -219,16 +170,8 @@ async fn a_viewer_reads_and_does_not_write() {
         ("PUT", "/api/v1/streams/a", 403),
         ("DELETE", "/api/v1/streams/a", 403),
     ] {
-        let request = Request::builder()
-            .method(method)
-            .uri(path)
-            .body(Body::empty())
-            .unwrap();
-        assert_eq!(
-            api.send(Role::Viewer, request).await.status(),
-            status,
-            "{method} {path}"
-        );
+        let request = Request::builder().method(method).uri(path).body(Body::empty()).unwrap();
+        assert_eq!(api.send(Role::Viewer, request).await.status(), status, "{method} {path}");
     }
 }
 
@@ -253,10 +196,7 @@ async fn a_follower_gets_events_resumes_and_is_let_go_at_the_end() {
     let mut live = response.into_body().into_data_stream();
     api.call("POST", "/api/v1/logs", "{\"msg\":\"calm\"}\n{\"msg\":\"hot\",\"level\":\"ERROR\"}\n{\"msg\":\"hotter\",\"level\":50}").await;
     let event = next_event(&mut live).await;
-    assert!(
-        event.contains("id: 2") && event.contains("\"message\":\"hot\""),
-        "{event}"
-    );
+    assert!(event.contains("id: 2") && event.contains("\"message\":\"hot\""), "{event}");
     assert!(next_event(&mut live).await.contains("hotter"));
     let mut back = follow(Some("2")).await.into_body().into_data_stream();
     assert!(next_event(&mut back).await.contains("hotter"));

@@ -19,10 +19,7 @@ pub(super) fn create(folder: &Path, out: Output) -> Result<()> {
     Workspace::create(folder)?;
     let shown = folder.join(package::FOLDER).display().to_string();
     let next = "fill it with `dripctl cask add`";
-    out.done(
-        &format!("made {shown}: {next}"),
-        &json!({"workspace": shown}),
-    )
+    out.done(&format!("made {shown}: {next}"), &json!({"workspace": shown}))
 }
 
 pub(super) fn add(args: &AddArgs, out: Output) -> Result<()> {
@@ -106,11 +103,7 @@ pub(super) fn inspect(file: &Path, out: Output) -> Result<()> {
         None => out.line("the package says nothing of itself: an older tool wrote it")?,
     }
     out.line("")?;
-    out.rows(
-        &contents.files,
-        &["path", "size", "sha256"],
-        "it holds no files",
-    )
+    out.rows(&contents.files, &["path", "size", "sha256"], "it holds no files")
 }
 
 pub(super) fn verify(file: &Path, out: Output) -> Result<()> {
@@ -118,10 +111,7 @@ pub(super) fn verify(file: &Path, out: Output) -> Result<()> {
     let Contents { files, bytes, .. } = &contents;
     let count = files.len();
     out.done(
-        &format!(
-            "{}: {count} files, {bytes} bytes, all as RECORD says",
-            file.display()
-        ),
+        &format!("{}: {count} files, {bytes} bytes, all as RECORD says", file.display()),
         &json!({"files": count, "bytes": bytes, "verified": true}),
     )
 }
@@ -135,10 +125,7 @@ pub(super) fn install(
 ) -> Result<()> {
     let installed = package::install(open(file)?, to, force)?;
     let Installed { files, bytes, .. } = &installed;
-    let mut told = format!(
-        "installed {files} files, {bytes} bytes into {}",
-        to.display()
-    );
+    let mut told = format!("installed {files} files, {bytes} bytes into {}", to.display());
     if installed.has_script && !run_scripts {
         told += "; it has an install script, which was not run (--run-scripts runs it)";
     }

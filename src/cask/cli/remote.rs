@@ -46,10 +46,7 @@ pub(super) async fn push(
     };
     let sending = transfer::sending(file, out).await?;
     let pushed = cask.push(&name, &version, sending).await?;
-    out.done(
-        &format!("pushed {name} {version} ({})", pushed.item.sha256),
-        &pushed,
-    )
+    out.done(&format!("pushed {name} {version} ({})", pushed.item.sha256), &pushed)
 }
 
 pub(super) async fn pull(
@@ -66,21 +63,13 @@ pub(super) async fn pull(
     let size = transfer::receive(receiving, &to, out).await?;
     let shown = to.display().to_string();
     out.done(
-        &format!(
-            "fetched {} {} into {shown} ({size} bytes)",
-            says.name, says.version
-        ),
+        &format!("fetched {} {} into {shown} ({size} bytes)", says.name, says.version),
         &json!({"name": says.name, "version": says.version, "file": shown, "bytes": size}),
     )
 }
 
 pub(super) async fn install(cask: &CaskClient, args: InstallArgs, out: Output) -> Result<()> {
-    let InstallArgs {
-        package,
-        to,
-        force,
-        run_scripts,
-    } = args;
+    let InstallArgs { package, to, force, run_scripts } = args;
     let file = PathBuf::from(&package);
     if file.is_file() {
         return off_thread(move || local::install(&file, &to, force, run_scripts, out)).await;
@@ -107,14 +96,7 @@ pub(super) async fn list(
 ) -> Result<()> {
     if let Some(query) = packages {
         let found = cask.packages(&query).await?;
-        let fields = [
-            "name",
-            "version",
-            "size",
-            "summary",
-            "pushed_at",
-            "pushed_by",
-        ];
+        let fields = ["name", "version", "size", "summary", "pushed_at", "pushed_by"];
         let empty = "no packages: make one with `dripctl cask generate-package` and push it";
         return out.rows(&found, &fields, empty);
     }
@@ -125,11 +107,7 @@ pub(super) async fn list(
     let (bucket, prefix) = place.split_once('/').unwrap_or((&place, ""));
     let found = cask.list(bucket, prefix).await?;
     let empty = format!("nothing here: put something with `dripctl cask put {bucket}/KEY FILE`");
-    out.rows(
-        &found,
-        &["key", "size", "content_type", "updated_at"],
-        &empty,
-    )
+    out.rows(&found, &["key", "size", "content_type", "updated_at"], &empty)
 }
 
 pub(super) async fn put(
@@ -169,11 +147,7 @@ pub(super) async fn get(
     to: Option<PathBuf>,
     out: Output,
 ) -> Result<()> {
-    let own = || {
-        key.rsplit('/')
-            .next()
-            .filter(|name| !name.is_empty() && *name != "..")
-    };
+    let own = || key.rsplit('/').next().filter(|name| !name.is_empty() && *name != "..");
     let to = to
         .or_else(|| own().map(PathBuf::from))
         .ok_or_else(|| error::usage("the key ends in no file name: give --to"))?;

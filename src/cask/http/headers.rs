@@ -14,15 +14,12 @@ const META: &str = "drip-meta-";
 
 /// What a `PUT` says of the bytes it brings.
 pub(super) fn put_options(headers: &HeaderMap) -> Result<PutOptions> {
-    let length = headers
-        .get(header::CONTENT_LENGTH)
-        .and_then(|value| value.to_str().ok()?.parse().ok());
+    let length =
+        headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
     Ok(PutOptions {
         content_type: text_of(headers, header::CONTENT_TYPE.as_str()).map(str::to_owned),
         meta: meta_of(headers)?,
-        sha256: text_of(headers, "drip-sha256")
-            .map(Digest::parse)
-            .transpose()?,
+        sha256: text_of(headers, "drip-sha256").map(Digest::parse).transpose()?,
         length,
         guard: guard(headers)?,
     })
@@ -43,11 +40,7 @@ fn meta_of(headers: &HeaderMap) -> Result<BTreeMap<String, String>> {
             Err(_) => faults.push(Fault::new(format!("Drip-Meta-{name}"), "is not UTF-8")),
         }
     }
-    if faults.is_empty() {
-        Ok(meta)
-    } else {
-        Err(error::bad_meta(faults))
-    }
+    if faults.is_empty() { Ok(meta) } else { Err(error::bad_meta(faults)) }
 }
 
 /// What `If-Match` and `If-None-Match` ask of the object that is there.
@@ -55,19 +48,13 @@ pub(super) fn guard(headers: &HeaderMap) -> Result<Guard> {
     if let Some(text) = text_of(headers, header::IF_MATCH.as_str()) {
         return Ok(match text.trim() {
             "*" => Guard::Present,
-            list => Guard::Digest(
-                etags(list)
-                    .filter_map(|tag| Digest::parse(tag).ok())
-                    .collect(),
-            ),
+            list => Guard::Digest(etags(list).filter_map(|tag| Digest::parse(tag).ok()).collect()),
         });
     }
     match text_of(headers, header::IF_NONE_MATCH.as_str()).map(str::trim) {
         None => Ok(Guard::None),
         Some("*") => Ok(Guard::Absent),
-        Some(_) => Err(error::condition_failed(
-            "`If-None-Match` of a write is `*` or nothing",
-        )),
+        Some(_) => Err(error::condition_failed("`If-None-Match` of a write is `*` or nothing")),
     }
 }
 
@@ -146,28 +133,19 @@ fn parse_range(text: &str, size: u64) -> Option<Wanted> {
 }
 
 fn part(range: Range<u64>) -> Wanted {
-    if range.is_empty() {
-        Wanted::Outside
-    } else {
-        Wanted::Part(range)
-    }
+    if range.is_empty() { Wanted::Outside } else { Wanted::Part(range) }
 }
 
 /// A time as HTTP writes it.
 pub(super) fn http_date(time: Time) -> String {
-    time.to_chrono()
-        .format("%a, %d %b %Y %H:%M:%S GMT")
-        .to_string()
+    time.to_chrono().format("%a, %d %b %Y %H:%M:%S GMT").to_string()
 }
 
 /// The headers that keep a browser from taking what people stored for a page of ours.
 pub(super) fn shield(headers: &mut HeaderMap, file: &str) {
     let fixed = [
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (
-            header::CONTENT_SECURITY_POLICY,
-            "default-src 'none'; sandbox",
-        ),
+        (header::CONTENT_SECURITY_POLICY, "default-src 'none'; sandbox"),
     ];
     for (name, value) in fixed {
         headers.insert(name, HeaderValue::from_static(value));
@@ -219,24 +197,13 @@ mod tests {
         assert_eq!(asked("bytes=4-", 10), Wanted::Part(4..10));
         assert_eq!(asked("bytes=-3", 10), Wanted::Part(7..10));
         assert_eq!(asked("bytes=-30", 10), Wanted::Part(0..10));
-        assert_eq!(
-            asked("bytes=9-99999999999999999999999", 10),
-            Wanted::Part(9..10)
-        );
-        assert_eq!(
-            asked("Bytes = 0-0".replace(" = ", "=").as_str(), 10),
-            Wanted::Part(0..1)
-        );
+        assert_eq!(asked("bytes=9-99999999999999999999999", 10), Wanted::Part(9..10));
+        assert_eq!(asked("Bytes = 0-0".replace(" = ", "=").as_str(), 10), Wanted::Part(0..1));
     }
 
     #[test]
     fn ranges_behind_the_end_are_outside_and_nonsense_is_ignored() {
-        for outside in [
-            "bytes=10-",
-            "bytes=10-20",
-            "bytes=-0",
-            "bytes=18446744073709551615-",
-        ] {
+        for outside in ["bytes=10-", "bytes=10-20", "bytes=-0", "bytes=18446744073709551615-"] {
             assert_eq!(asked(outside, 10), Wanted::Outside, "{outside}");
         }
         assert_eq!(asked("bytes=0-", 0), Wanted::Outside);

@@ -86,6 +86,5 @@ pub(super) async fn delete(
 
 /// The pieces of a body as they come. One that breaks off is an error, not an end.
 pub(super) fn pieces(body: Body) -> impl Stream<Item = Result<Bytes>> + Send {
-    body.into_data_stream()
-        .map(|piece| piece.map_err(error::body_cut_off))
+    body.into_data_stream().map(|piece| piece.map_err(error::body_cut_off))
 }

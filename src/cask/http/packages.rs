@@ -38,9 +38,7 @@ pub(super) async fn list(
         let after = after.as_deref().and_then(|after| after.split_once('/'));
         cask.packages(&params.q, after, limit + 1)
     });
-    Ok(Json(List::page(items.await?, limit, |item| {
-        format!("{}/{}", item.name, item.version)
-    })))
+    Ok(Json(List::page(items.await?, limit, |item| format!("{}/{}", item.name, item.version))))
 }
 
 pub(super) async fn push(

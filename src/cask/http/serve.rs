@@ -61,11 +61,8 @@ pub(super) fn serve<T>(
     if has_it(asked, face.digest) {
         return Ok((StatusCode::NOT_MODIFIED, headers).into_response());
     }
-    let wanted = if method == Method::HEAD {
-        Wanted::Whole
-    } else {
-        range(asked, size, face.digest)
-    };
+    let wanted =
+        if method == Method::HEAD { Wanted::Whole } else { range(asked, size, face.digest) };
     let (status, part) = match wanted {
         Wanted::Whole => (StatusCode::OK, 0..size),
         Wanted::Outside => return Ok(outside(size)),
@@ -77,21 +74,14 @@ pub(super) fn serve<T>(
     };
     let length = part.end.saturating_sub(part.start);
     headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
-    let body = if method == Method::HEAD {
-        Body::empty()
-    } else {
-        Body::from_stream(found.stream(part))
-    };
+    let body =
+        if method == Method::HEAD { Body::empty() } else { Body::from_stream(found.stream(part)) };
     Ok((status, headers, body).into_response())
 }
 
 /// Only `If-Match` guards a read; `If-None-Match` asks whether to send it at all.
 fn if_match(asked: &HeaderMap) -> Result<Guard> {
-    if asked.contains_key(header::IF_MATCH) {
-        guard(asked)
-    } else {
-        Ok(Guard::None)
-    }
+    if asked.contains_key(header::IF_MATCH) { guard(asked) } else { Ok(Guard::None) }
 }
 
 fn outside(size: u64) -> Response {

@@ -157,9 +157,7 @@ impl Stage {
         rustix::fs::syncfs(&folder)
             .map_err(|source| Error::io("sync the package", source.into()))?;
         #[cfg(not(target_os = "linux"))]
-        folder
-            .sync_all()
-            .map_err(|source| Error::io("sync the package", source))?;
+        folder.sync_all().map_err(|source| Error::io("sync the package", source))?;
         Ok(())
     }
 }

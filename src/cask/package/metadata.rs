@@ -81,10 +81,8 @@ impl Metadata {
         if faults.is_empty() {
             return Ok(());
         }
-        Err(
-            error::bad_metadata("its name or version cannot be used".to_owned())
-                .with_faults(faults),
-        )
+        Err(error::bad_metadata("its name or version cannot be used".to_owned())
+            .with_faults(faults))
     }
 
     pub(super) fn to_toml(&self) -> Result<String> {

@@ -43,10 +43,7 @@ pub fn pack(folder: &Path, metadata: Metadata) -> Result<Vec<u8>> {
 impl Parcel {
     /// An empty package that says `metadata` of itself.
     pub fn new(metadata: Metadata) -> Self {
-        Self {
-            metadata,
-            files: BTreeMap::new(),
-        }
+        Self { metadata, files: BTreeMap::new() }
     }
 
     /// Adds bytes as `section/path`.
@@ -112,10 +109,8 @@ impl Parcel {
             files.push(source.info(path)?);
         }
         let record = record::write(&files);
-        let gzip = GzBuilder::new()
-            .mtime(0)
-            .operating_system(255)
-            .write(out, Compression::default());
+        let gzip =
+            GzBuilder::new().mtime(0).operating_system(255).write(out, Compression::default());
         let mut tar = Tar(Builder::new(gzip));
         tar.folder(FOLDER)?;
         tar.file(METADATA_PATH, metadata.len() as u64, metadata.as_bytes())?;
@@ -139,10 +134,7 @@ impl Parcel {
         let Some(source) = self.files.get(&info.path) else {
             return Ok(());
         };
-        let mut hashed = Hashed {
-            inner: source.open()?.take(info.size),
-            hash: Sha256::new(),
-        };
+        let mut hashed = Hashed { inner: source.open()?.take(info.size), hash: Sha256::new() };
         tar.file(&info.path, info.size, &mut hashed)?;
         if Digest(hashed.hash.finalize().into()) == info.sha256 {
             Ok(())
@@ -165,11 +157,7 @@ impl Source {
         let mut reader = self.open()?;
         let size = io::copy(&mut reader, &mut HashInto(&mut hash))
             .map_err(|source| Error::io(format!("read {path}"), source))?;
-        Ok(FileInfo {
-            path: path.to_owned(),
-            size,
-            sha256: Digest(hash.finalize().into()),
-        })
+        Ok(FileInfo { path: path.to_owned(), size, sha256: Digest(hash.finalize().into()) })
     }
 }
 
@@ -208,11 +196,7 @@ impl<W: Write> Tar<W> {
             .append_data(&mut header, path, &mut exact)
             .map_err(|source| Error::io(format!("pack {path}"), source))?;
         // The tar writer believes the header; a shorter file would shift all that follows.
-        if exact.limit() == 0 {
-            Ok(())
-        } else {
-            Err(error::changed_meanwhile(path))
-        }
+        if exact.limit() == 0 { Ok(()) } else { Err(error::changed_meanwhile(path)) }
     }
 }
 

@@ -105,9 +105,7 @@ impl Survey {
         };
         let sha256 = match keep {
             Some((_, most)) if size > most => {
-                return Err(error::refused(format!(
-                    "`{path}` is larger than {most} bytes"
-                )));
+                return Err(error::refused(format!("`{path}` is larger than {most} bytes")));
             }
             Some((slot, _)) => {
                 let mut kept = Vec::new();
@@ -120,11 +118,7 @@ impl Survey {
             }
             None => copy(path, bytes, out)?,
         };
-        self.files.push(FileInfo {
-            path: path.to_owned(),
-            size,
-            sha256,
-        });
+        self.files.push(FileInfo { path: path.to_owned(), size, sha256 });
         Ok(())
     }
 
@@ -135,8 +129,7 @@ impl Survey {
             record::compare(record, &self.files)?;
         }
         let metadata = self.metadata.as_deref().map(Metadata::parse).transpose()?;
-        self.files
-            .retain(|file| file.path != METADATA_PATH && file.path != RECORD_PATH);
+        self.files.retain(|file| file.path != METADATA_PATH && file.path != RECORD_PATH);
         Ok(Contents {
             metadata,
             recorded: self.record.is_some(),
@@ -155,8 +148,7 @@ fn copy(path: &str, bytes: &mut dyn Read, out: &mut dyn std::io::Write) -> Resul
             return Ok(Digest(hash.finalize().into()));
         };
         hash.update(piece);
-        out.write_all(piece)
-            .map_err(|source| Error::io(format!("write {path}"), source))?;
+        out.write_all(piece).map_err(|source| Error::io(format!("write {path}"), source))?;
     }
 }
 
@@ -168,10 +160,7 @@ mod tests {
     fn a_file_name_tells_name_and_version() {
         let told = |file| name_from_file(file);
         let pair = |n: &str, v: &str| Some((n.to_owned(), v.to_owned()));
-        assert_eq!(
-            told("wind-power-1.2.0.caskpkg"),
-            pair("wind-power", "1.2.0")
-        );
+        assert_eq!(told("wind-power-1.2.0.caskpkg"), pair("wind-power", "1.2.0"));
         assert_eq!(told("a-1.0.0-rc.1.caskpkg"), pair("a", "1.0.0-rc.1"));
         for none in ["a.caskpkg", "-1.caskpkg", "a-1.tar.gz", "a-b.caskpkg"] {
             assert_eq!(told(none), None, "{none}");

@@ -31,11 +31,7 @@ pub(super) fn compare(record: &[u8], files: &[FileInfo]) -> Result<()> {
         .map_err(|_bad| error::record_differs(vec![Fault::new(RECORD_PATH, "is not UTF-8")]))?;
     let mut faults = Vec::new();
     let mut listed = BTreeMap::new();
-    for (number, line) in text
-        .lines()
-        .enumerate()
-        .filter(|(_, line)| !line.is_empty())
-    {
+    for (number, line) in text.lines().enumerate().filter(|(_, line)| !line.is_empty()) {
         match parse(line) {
             Some((path, _, _)) if listed.contains_key(&path) => {
                 faults.push(Fault::new(path, "is listed twice"));
@@ -43,10 +39,9 @@ pub(super) fn compare(record: &[u8], files: &[FileInfo]) -> Result<()> {
             Some((path, digest, size)) => {
                 listed.insert(path, (digest, size));
             }
-            None => faults.push(Fault::new(
-                format!("line {}", number + 1),
-                "is not `path,sha256,size`",
-            )),
+            None => {
+                faults.push(Fault::new(format!("line {}", number + 1), "is not `path,sha256,size`"))
+            }
         }
     }
     for file in files.iter().filter(|file| file.path != RECORD_PATH) {
@@ -60,9 +55,7 @@ pub(super) fn compare(record: &[u8], files: &[FileInfo]) -> Result<()> {
     }
     listed.remove(RECORD_PATH);
     faults.extend(
-        listed
-            .into_keys()
-            .map(|path| Fault::new(path, "is in RECORD and not in the package")),
+        listed.into_keys().map(|path| Fault::new(path, "is in RECORD and not in the package")),
     );
     if faults.is_empty() {
         return Ok(());
@@ -77,10 +70,7 @@ fn parse(line: &str) -> Option<(String, Digest, u64)> {
     let digest = parts.next()?.trim();
     let digest = Digest::parse(digest.strip_prefix("sha256=").unwrap_or(digest)).ok()?;
     let path = parts.next()?;
-    let path = match path
-        .strip_prefix('"')
-        .and_then(|rest| rest.strip_suffix('"'))
-    {
+    let path = match path.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
         Some(quoted) => quoted.replace("\"\"", "\""),
         None => path.to_owned(),
     };
@@ -92,21 +82,12 @@ mod tests {
     use super::*;
 
     fn file(path: &str, bytes: &[u8]) -> FileInfo {
-        FileInfo {
-            path: path.to_owned(),
-            size: bytes.len() as u64,
-            sha256: Digest::of(bytes),
-        }
+        FileInfo { path: path.to_owned(), size: bytes.len() as u64, sha256: Digest::of(bytes) }
     }
 
     #[test]
     fn a_record_agrees_with_the_files_it_was_written_for() {
-        let files = [
-            file("a,b", b"1"),
-            file("c\"d", b"22"),
-            file("\"q\"", b""),
-            file("z", b"x"),
-        ];
+        let files = [file("a,b", b"1"), file("c\"d", b"22"), file("\"q\"", b""), file("z", b"x")];
         assert!(compare(write(&files).as_bytes(), &files).is_ok());
     }
 
@@ -116,11 +97,7 @@ mod tests {
         let found = [file("a", b"1"), file("b", b"other"), file("new", b"4")];
         let record = [write(&said), "rubbish\n".to_owned(), write(&said[..1])].concat();
         let refused = compare(record.as_bytes(), &found).unwrap_err();
-        let told: Vec<_> = refused
-            .faults()
-            .iter()
-            .map(|f| f.pointer.as_str())
-            .collect();
+        let told: Vec<_> = refused.faults().iter().map(|f| f.pointer.as_str()).collect();
         assert_eq!(told, ["line 4", "a", "b", "new", "gone"]);
     }
 }

@@ -53,11 +53,7 @@ pub(super) enum Item<'a> {
     /// A folder, which may also be made by a file within.
     Folder(&'a str),
     /// A file and its bytes, all of which are read or skipped before the next one.
-    File {
-        path: &'a str,
-        size: u64,
-        bytes: &'a mut dyn Read,
-    },
+    File { path: &'a str, size: u64, bytes: &'a mut dyn Read },
 }
 
 /// Reads an archive to its very end, showing every entry.
@@ -68,10 +64,7 @@ pub(super) fn walk<R: Read>(
 ) -> Result<()> {
     let refusal = Refusal::default();
     let packed = Rc::new(Cell::new(0));
-    let counted = BufReader::new(Counted {
-        inner: reader,
-        count: packed.clone(),
-    });
+    let counted = BufReader::new(Counted { inner: reader, count: packed.clone() });
     let mut fenced = Fence {
         inner: GzDecoder::new(counted),
         packed,
@@ -114,9 +107,7 @@ fn show<R: Read>(
     };
     let size = header.entry_size().map_err(|error| refusal.take(error))?;
     if extension.size.is_some_and(|said| said != size) {
-        return Err(error::refused(
-            "two headers of one entry differ in its size",
-        ));
+        return Err(error::refused("two headers of one entry differ in its size"));
     }
     let shown = String::from_utf8_lossy(&name).into_owned();
     let refuse = |why: &str| error::refused(format!("the entry {shown:?} {why}"));
@@ -138,15 +129,8 @@ fn show<R: Read>(
     }
     let path = path.ok_or_else(|| refuse("has no name"))?;
     seen.file(&path, size).map_err(refuse)?;
-    let mut bytes = Exact {
-        inner: &mut entry,
-        left: size,
-    };
-    let outcome = visit(Item::File {
-        path: &path,
-        size,
-        bytes: &mut bytes,
-    });
+    let mut bytes = Exact { inner: &mut entry, left: size };
+    let outcome = visit(Item::File { path: &path, size, bytes: &mut bytes });
     match refusal.told() {
         Some(refused) => Err(refused),
         None => outcome,
@@ -168,9 +152,7 @@ fn kind_of(kind: EntryType) -> &'static str {
 fn at_the_end<R: BufRead>(fenced: &mut Fence<GzDecoder<R>>, refusal: &Refusal) -> Result<()> {
     let mut block = [0_u8; 8192];
     loop {
-        let read = fenced
-            .read(&mut block)
-            .map_err(|error| refusal.take(error))?;
+        let read = fenced.read(&mut block).map_err(|error| refusal.take(error))?;
         if read == 0 {
             break;
         }
@@ -225,10 +207,7 @@ fn read_extension<R: Read>(
         return Err(error::refused("an extension header is larger than 64 KiB"));
     }
     let mut bytes = Vec::new();
-    entry
-        .take(EXTENSION_MAX)
-        .read_to_end(&mut bytes)
-        .map_err(|error| refusal.take(error))?;
+    entry.take(EXTENSION_MAX).read_to_end(&mut bytes).map_err(|error| refusal.take(error))?;
     if bytes.len() as u64 != size {
         return Err(error::refused("it is cut off"));
     }
@@ -236,11 +215,7 @@ fn read_extension<R: Read>(
         if bytes.last() == Some(&0) {
             bytes.pop();
         }
-        return Ok(Some(Extension {
-            any: true,
-            path: Some(bytes),
-            size: None,
-        }));
+        return Ok(Some(Extension { any: true, path: Some(bytes), size: None }));
     }
     let said = read_pax(&bytes)?;
     if kind.is_pax_global_extensions() {
@@ -270,18 +245,12 @@ const HARMLESS: &[&str] = &[
 /// a reader that looks for line ends sees other records.
 fn read_pax(bytes: &[u8]) -> Result<Extension> {
     let broken = || error::refused("an extension header cannot be read");
-    let mut said = Extension {
-        any: true,
-        ..Extension::default()
-    };
+    let mut said = Extension { any: true, ..Extension::default() };
     let mut rest = bytes;
     while !rest.is_empty() {
         let blank = rest.iter().position(|b| *b == b' ').ok_or_else(broken)?;
         let digits = std::str::from_utf8(rest.get(..blank).unwrap_or_default());
-        let length: usize = digits
-            .ok()
-            .and_then(|d| d.parse().ok())
-            .ok_or_else(broken)?;
+        let length: usize = digits.ok().and_then(|d| d.parse().ok()).ok_or_else(broken)?;
         let (record, behind) = rest.split_at_checked(length).ok_or_else(broken)?;
         rest = behind;
         let record = record.get(blank + 1..).ok_or_else(broken)?;
@@ -361,11 +330,7 @@ impl Seen {
         if self.folders.contains_key(&path) {
             return Err("is both a file and a folder");
         }
-        if self.files.insert(path) {
-            Ok(())
-        } else {
-            Err("is there twice")
-        }
+        if self.files.insert(path) { Ok(()) } else { Err("is there twice") }
     }
 
     fn folder(&mut self, path: &str) -> Result<(), &'static str> {
@@ -423,18 +388,12 @@ impl<R: Read> Read for Fence<R> {
         self.unpacked += read as u64;
         let fair = self.packed.get().saturating_mul(self.limits.ratio);
         if self.unpacked > self.limits.free && self.unpacked > fair {
-            return Err(self.refusal.tell(format!(
-                "it unpacks to more than {} times its size",
-                self.limits.ratio
-            )));
+            return Err(self
+                .refusal
+                .tell(format!("it unpacks to more than {} times its size", self.limits.ratio)));
         }
         // Headers come on top of the files; an eighth more is more than they need.
-        if self.unpacked
-            > self
-                .limits
-                .total
-                .saturating_add(self.limits.total / 8 + (1 << 20))
-        {
+        if self.unpacked > self.limits.total.saturating_add(self.limits.total / 8 + (1 << 20)) {
             return Err(self.refusal.tell("it unpacks to more than it may".into()));
         }
         Ok(read)

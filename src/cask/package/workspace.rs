@@ -25,9 +25,7 @@ impl Workspace {
             std::fs::create_dir_all(&path)
                 .map_err(|source| Error::io(format!("make {}", path.display()), source))?;
         }
-        Ok(Self {
-            folder: folder.to_owned(),
-        })
+        Ok(Self { folder: folder.to_owned() })
     }
 
     /// The workspace in `folder`, which must be there.
@@ -35,9 +33,7 @@ impl Workspace {
         if !folder.join(FOLDER).is_dir() {
             return Err(error::no_workspace(folder));
         }
-        Ok(Self {
-            folder: folder.to_owned(),
-        })
+        Ok(Self { folder: folder.to_owned() })
     }
 
     /// Copies (or moves) a file or a folder into a section; a folder keeps its name and its
@@ -54,10 +50,7 @@ impl Workspace {
             return Err(error::bad_entry(&what.display().to_string(), "is a link"));
         }
         let files = if what.is_dir() {
-            files_of(what)?
-                .into_iter()
-                .map(|(inside, file)| (name.join(inside), file))
-                .collect()
+            files_of(what)?.into_iter().map(|(inside, file)| (name.join(inside), file)).collect()
         } else {
             vec![(name, what.to_owned())]
         };
@@ -86,12 +79,7 @@ impl Workspace {
 }
 
 fn bring(from: &Path, to: &Path, take_away: bool) -> Result<()> {
-    let failed = |source| {
-        Error::io(
-            format!("bring {} into the workspace", from.display()),
-            source,
-        )
-    };
+    let failed = |source| Error::io(format!("bring {} into the workspace", from.display()), source);
     if let Some(parent) = to.parent() {
         std::fs::create_dir_all(parent).map_err(failed)?;
     }

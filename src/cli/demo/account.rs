@@ -19,9 +19,7 @@ const NAME: &str = "admin";
 /// password was printed. Killed in between, the next run makes a new password; an account that the
 /// demo never made is left alone.
 pub(super) fn ensure(app: &App, story: &mut Story) -> Result<()> {
-    let mark = Mark {
-        path: app.folder.part("demo")?.join("account"),
-    };
+    let mark = Mark { path: app.folder.part("demo")?.join("account") };
     let exists = app.access.user(NAME).is_ok();
     let state = mark.read()?;
     if exists && state != "making" {
@@ -29,11 +27,8 @@ pub(super) fn ensure(app: &App, story: &mut Story) -> Result<()> {
     }
     mark.write("making")?;
     let password = random_password()?;
-    let draft = UserDraft {
-        password: Some(password.clone()),
-        role: Some("admin".into()),
-        name: None,
-    };
+    let draft =
+        UserDraft { password: Some(password.clone()), role: Some("admin".into()), name: None };
     app.access.put_user(&Caller::system(), NAME, &draft, None)?;
     story.password(NAME, &password)?;
     mark.write("shown")
@@ -74,10 +69,7 @@ impl Pass {
             lifetime: Some(Self::LIFETIME),
         };
         let token = access.make_token(&Caller::new(NAME, Role::Admin), draft)?;
-        Ok(Self {
-            access: access.clone(),
-            token,
-        })
+        Ok(Self { access: access.clone(), token })
     }
 
     pub(super) fn token(&self) -> String {
@@ -85,7 +77,6 @@ impl Pass {
     }
 
     pub(super) fn give_back(self) -> Result<()> {
-        self.access
-            .revoke_token(&Caller::new(NAME, Role::Admin), &self.token.id)
+        self.access.revoke_token(&Caller::new(NAME, Role::Admin), &self.token.id)
     }
 }

@@ -57,11 +57,7 @@ impl Wind {
         let number = |row: &Map<String, Value>, name: &str| {
             let text = row.get(name).and_then(Value::as_str).unwrap_or_default();
             text.parse::<f64>().map(Value::from).map_err(|source| {
-                Error::new(
-                    Kind::Invalid,
-                    "bad_weather",
-                    format!("`{name}` = `{text}`: {source}"),
-                )
+                Error::new(Kind::Invalid, "bad_weather", format!("`{name}` = `{text}`: {source}"))
             })
         };
         let input = |row: &Map<String, Value>| {
@@ -78,17 +74,13 @@ impl Wind {
 
 /// A CSV with a header as one object a row, every value a text.
 pub(super) fn objects(csv: &str, separator: u8) -> Result<Vec<Map<String, Value>>> {
-    let mut reader = csv::ReaderBuilder::new()
-        .delimiter(separator)
-        .from_reader(csv.as_bytes());
+    let mut reader = csv::ReaderBuilder::new().delimiter(separator).from_reader(csv.as_bytes());
     let bad = |source: csv::Error| Error::new(Kind::Invalid, "bad_csv", source.to_string());
     let header = reader.headers().map_err(bad)?.clone();
     let object = |record: csv::Result<csv::StringRecord>| {
         let record = record.map_err(bad)?;
         let pairs = header.iter().zip(record.iter());
-        Ok(pairs
-            .map(|(name, value)| (name.to_owned(), Value::from(value)))
-            .collect())
+        Ok(pairs.map(|(name, value)| (name.to_owned(), Value::from(value))).collect())
     };
     reader.records().map(object).collect()
 }

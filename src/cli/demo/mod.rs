@@ -81,9 +81,8 @@ pub(super) async fn run(demo: Demo, context: &Context) -> Result<()> {
     } else {
         shutdown.begin();
     }
-    let served = serving
-        .await
-        .map_err(|source| Error::internal(format!("the daemon: {source}")))?;
+    let served =
+        serving.await.map_err(|source| Error::internal(format!("the daemon: {source}")))?;
     told.and(ended).and(served)
 }
 

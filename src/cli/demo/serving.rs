@@ -27,18 +27,14 @@ pub(super) async fn share(client: &Client, outputs: &Value, story: &mut Story) -
         "{CHANNEL}: {rows} rows of forecast and measured power; `{CONSUMER}` may read {QUOTA_DAYS} days in all"
     )];
     let mut refused = None;
-    for (start, end) in [
-        ("2014-03-01", "2014-03-04"),
-        ("2014-03-04", "2014-03-07"),
-        ("2014-03-07", "2014-03-10"),
-    ] {
+    for (start, end) in
+        [("2014-03-01", "2014-03-04"), ("2014-03-04", "2014-03-07"), ("2014-03-07", "2014-03-10")]
+    {
         let path = format!("/api/v1/channels/{CHANNEL}/data?entity=R80711&start={start}&end={end}");
         match consumer.send(consumer.request(Method::GET, &path)).await {
             Ok(answer) => {
-                let left = answer
-                    .headers()
-                    .get("drip-quota-remaining")
-                    .and_then(|v| v.to_str().ok());
+                let left =
+                    answer.headers().get("drip-quota-remaining").and_then(|v| v.to_str().ok());
                 let left = left.unwrap_or("?").to_owned();
                 let data: Value = answer.json().await.map_err(|source| {
                     Error::new(
@@ -47,10 +43,7 @@ pub(super) async fn share(client: &Client, outputs: &Value, story: &mut Story) -
                         format!("the channel's answer: {source}"),
                     )
                 })?;
-                let count = data
-                    .get("items")
-                    .and_then(Value::as_array)
-                    .map_or(0, Vec::len);
+                let count = data.get("items").and_then(Value::as_array).map_or(0, Vec::len);
                 details.push(format!("{start} to {end}: {count} rows, {left} days left"));
             }
             Err(error) if error.code() == "quota_exhausted" => {
@@ -87,10 +80,7 @@ async fn put_forecast(client: &Client, outputs: &Value) -> Result<usize> {
     }
     let remarks = "Forecast and measured power, March 2014 预测与实测功率";
     let request = client
-        .request(
-            Method::PUT,
-            &format!("/api/v1/datasets/wind-forecast/{VERSION}"),
-        )
+        .request(Method::PUT, &format!("/api/v1/datasets/wind-forecast/{VERSION}"))
         .query(&[("tag", "wind"), ("belong", "demo"), ("remarks", remarks)])
         .header("content-type", "application/x-ndjson")
         .body(lines);
@@ -103,9 +93,7 @@ async fn open_channel(client: &Client) -> Result<()> {
         "dataset": format!("wind-forecast@{VERSION}"), "time_column": "time", "entity_column": "turbine",
         "columns": ["forecast_kw", "measured_kw"], "unit": "days", "rate": "10/s", "burst": 20,
     });
-    client
-        .put::<Value>(&format!("/api/v1/channels/{CHANNEL}"), &channel)
-        .await?;
+    client.put::<Value>(&format!("/api/v1/channels/{CHANNEL}"), &channel).await?;
     let user = format!("/api/v1/users/{CONSUMER}");
     if client.get::<Value>(&user).await.is_err() {
         // The consumer signs in with tokens only: nobody knows this password.
@@ -113,16 +101,10 @@ async fn open_channel(client: &Client) -> Result<()> {
         client.put::<Value>(&user, &account).await?;
     }
     client
-        .put::<Value>(
-            &format!("/api/v1/channels/{CHANNEL}/grants/{CONSUMER}"),
-            &json!({}),
-        )
+        .put::<Value>(&format!("/api/v1/channels/{CHANNEL}/grants/{CONSUMER}"), &json!({}))
         .await?;
     let quota = json!({"channel": CHANNEL, "unit": "days", "limit": QUOTA_DAYS, "period": "total"});
-    client
-        .put::<Value>(&format!("{user}/quota"), &quota)
-        .await
-        .map(drop)
+    client.put::<Value>(&format!("{user}/quota"), &quota).await.map(drop)
 }
 
 /// A fresh token for the consumer; those of earlier demos end.
@@ -131,9 +113,7 @@ async fn consumer_token(client: &Client) -> Result<String> {
         let is_ours = token.get("user") == Some(&json!(CONSUMER))
             && token.get("name") == Some(&json!("demo"));
         if let Some(id) = token.get("id").and_then(Value::as_str).filter(|_| is_ours) {
-            client
-                .delete(&format!("/api/v1/tokens/{}", segment(id)))
-                .await?;
+            client.delete(&format!("/api/v1/tokens/{}", segment(id))).await?;
         }
     }
     let wanted =
@@ -162,16 +142,9 @@ pub(super) async fn compute(
         "output": {"type": "float"}, "datasets": ["era5@2014"], "tag": "wind", "belong": "demo",
         "remarks": "Power in kW from forecast weather 风电功率预测",
     });
-    client
-        .put::<Value>(
-            &format!("/api/v1/operators/wind-forecast/{VERSION}"),
-            &operator,
-        )
-        .await?;
+    client.put::<Value>(&format!("/api/v1/operators/wind-forecast/{VERSION}"), &operator).await?;
     let turbines = model.get("forecast").and_then(Value::as_object);
-    let turbine = turbines
-        .and_then(|turbines| turbines.keys().next().cloned())
-        .unwrap_or_default();
+    let turbine = turbines.and_then(|turbines| turbines.keys().next().cloned()).unwrap_or_default();
     let rows = wind.weather(&turbine, 1000)?;
     let path = "/api/v1/operators/wind-forecast/latest/compute";
     let begun = Instant::now();
@@ -180,15 +153,8 @@ pub(super) async fn compute(
     let begun = Instant::now();
     let many: Value = client.post(path, &json!({"rows": rows})).await?;
     let many_took = begun.elapsed();
-    let outputs = many
-        .get("outputs")
-        .and_then(Value::as_array)
-        .cloned()
-        .unwrap_or_default();
-    let output = one
-        .get("output")
-        .and_then(Value::as_f64)
-        .unwrap_or_default();
+    let outputs = many.get("outputs").and_then(Value::as_array).cloned().unwrap_or_default();
+    let output = one.get("output").and_then(Value::as_f64).unwrap_or_default();
     let sum: f64 = outputs.iter().filter_map(Value::as_f64).sum();
     story.step(
         "computed the forecast online with an operator made from the model",
@@ -205,21 +171,15 @@ fn forecast_source(model: &Value) -> Result<String> {
     let mut source = String::from(
         "// The forecast of the model wind-power: made from its artifact, not by hand.\nfn compute(turbine, u_100, v_100, t_2m, surf_pres) {\n    let model = switch turbine {\n",
     );
-    let turbines = model
-        .get("forecast")
-        .and_then(Value::as_object)
-        .into_iter()
-        .flatten();
+    let turbines = model.get("forecast").and_then(Value::as_object).into_iter().flatten();
     for (turbine, bins) in turbines {
-        let factors = model
-            .pointer(&format!("/sector_factors/{turbine}"))
-            .ok_or_else(|| {
-                Error::new(
-                    Kind::Internal,
-                    "bad_model",
-                    format!("the model has no factors for {turbine}"),
-                )
-            })?;
+        let factors = model.pointer(&format!("/sector_factors/{turbine}")).ok_or_else(|| {
+            Error::new(
+                Kind::Internal,
+                "bad_model",
+                format!("the model has no factors for {turbine}"),
+            )
+        })?;
         let _infallible = writeln!(
             source,
             "        {} => #{{factors: {}, bins: {}}},",
@@ -257,10 +217,9 @@ const FORECAST: &str = r"        _ => throw `the model knows no turbine ${turbin
 /// Numbers as Rhai writes floats: an integer would be of another type.
 fn floats(value: &Value) -> String {
     match value {
-        Value::Array(items) => format!(
-            "[{}]",
-            items.iter().map(floats).collect::<Vec<_>>().join(", ")
-        ),
+        Value::Array(items) => {
+            format!("[{}]", items.iter().map(floats).collect::<Vec<_>>().join(", "))
+        }
         other => format!("{:?}", other.as_f64().unwrap_or_default()),
     }
 }
@@ -276,17 +235,10 @@ pub(super) async fn find(client: &Client, story: &mut Story) -> Result<()> {
         let items = answer.get("items").and_then(Value::as_array);
         let names = items.into_iter().flatten().filter_map(|item| {
             let card = item.get("card")?;
-            Some(format!(
-                "{}:{}",
-                card.get("kind")?.as_str()?,
-                card.get("name")?.as_str()?
-            ))
+            Some(format!("{}:{}", card.get("kind")?.as_str()?, card.get("name")?.as_str()?))
         });
         let names: Vec<_> = names.take(3).collect();
-        details.push(format!(
-            "`{words}`: {total} cards, first {}",
-            names.join(", ")
-        ));
+        details.push(format!("`{words}`: {total} cards, first {}", names.join(", ")));
         found.push(json!({"q": words, "total": total}));
     }
     let path = format!("/api/v1/cards/model/wind-power/{VERSION}/lineage?direction=up&depth=3");
@@ -318,37 +270,25 @@ async fn wait_for_model(client: &Client) -> Result<()> {
 }
 
 async fn search(client: &Client, query: &[(&str, &str)]) -> Result<Value> {
-    client
-        .json(client.request(Method::GET, "/api/v1/cards").query(query))
-        .await
+    client.json(client.request(Method::GET, "/api/v1/cards").query(query)).await
 }
 
 fn lineage_lines(lineage: &Value) -> Vec<String> {
-    let edges = lineage
-        .get("edges")
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten();
+    let edges = lineage.get("edges").and_then(Value::as_array).into_iter().flatten();
     edges
         .map(|edge| {
             let end = |field: &str| match edge.get(field) {
                 Some(Value::String(name)) => name.clone(),
                 Some(card) => {
                     let text = |part: &str| {
-                        card.get(part)
-                            .and_then(Value::as_str)
-                            .unwrap_or("?")
-                            .to_owned()
+                        card.get(part).and_then(Value::as_str).unwrap_or("?").to_owned()
                     };
                     format!("{}:{}@{}", text("kind"), text("name"), text("version"))
                 }
                 None => "?".into(),
             };
-            let missing = if edge.get("missing") == Some(&Value::Bool(true)) {
-                " (missing)"
-            } else {
-                ""
-            };
+            let missing =
+                if edge.get("missing") == Some(&Value::Bool(true)) { " (missing)" } else { "" };
             format!("  {} <- {}{missing}", end("from"), end("to"))
         })
         .collect()

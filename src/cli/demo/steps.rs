@@ -69,22 +69,13 @@ pub(super) async fn register_data(client: &Client, wind: &Wind, story: &mut Stor
         json!(turbines),
     )
     .await?;
-    put_parameter(
-        client,
-        "columns",
-        "What the SCADA columns mean 字段说明",
-        json!(columns),
-    )
-    .await?;
+    put_parameter(client, "columns", "What the SCADA columns mean 字段说明", json!(columns))
+        .await?;
     let rows = |dataset: &Value| dataset.get("rows").and_then(Value::as_u64).unwrap_or(0);
     story.step(
         "registered two tables as datasets, and the turbines and columns as parameter cards",
         &[
-            format!(
-                "{SCADA}: {} rows; {ERA5}: {} rows",
-                rows(&scada),
-                rows(&era5)
-            ),
+            format!("{SCADA}: {} rows; {ERA5}: {} rows", rows(&scada), rows(&era5)),
             format!("{} turbines, {} columns", turbines.len(), columns.len()),
         ],
         json!({"scada_rows": rows(&scada), "era5_rows": rows(&era5)}),
@@ -120,29 +111,16 @@ pub(super) async fn push_package(client: &Client, story: &mut Story) -> Result<(
     metadata.summary = "Power curves by the method of bins, IEC 61400-12-1 风电功率曲线算法".into();
     metadata.license = "MIT".into();
     let mut parcel = Parcel::new(metadata);
-    parcel.add_bytes(
-        Section::Scripts,
-        "pipelines/wind-power.rhai",
-        PIPELINE.into(),
-    )?;
+    parcel.add_bytes(Section::Scripts, "pipelines/wind-power.rhai", PIPELINE.into())?;
     for (name, source, ..) in OPERATORS {
-        parcel.add_bytes(
-            Section::Scripts,
-            &format!("operators/{name}.rhai"),
-            (*source).into(),
-        )?;
+        parcel.add_bytes(Section::Scripts, &format!("operators/{name}.rhai"), (*source).into())?;
     }
     let bytes = parcel.to_bytes()?;
     let size = bytes.len();
     let path = format!("/api/v1/packages/wind-power/{VERSION}");
     let kept: Value = client.put_bytes(&path, "application/gzip", bytes).await?;
-    let card: Value = client
-        .get(&format!("/api/v1/cards/algorithm/wind-power/{VERSION}"))
-        .await?;
-    let digest = kept
-        .get("sha256")
-        .and_then(Value::as_str)
-        .unwrap_or_default();
+    let card: Value = client.get(&format!("/api/v1/cards/algorithm/wind-power/{VERSION}")).await?;
+    let digest = kept.get("sha256").and_then(Value::as_str).unwrap_or_default();
     story.step(
         "packed the scripts and pushed the package, which has an algorithm card now",
         &[
@@ -171,20 +149,13 @@ pub(super) async fn register_operators(client: &Client, story: &mut Story) -> Re
         client.put::<Value>(&path, &operator).await?;
     }
     let asked = json!({"inputs": {"temperature": 5.0, "pressure": 97_000.0}});
-    let density: Value = client
-        .post("/api/v1/operators/air-density/latest/compute", &asked)
-        .await?;
-    let density = density
-        .get("output")
-        .and_then(Value::as_f64)
-        .unwrap_or_default();
+    let density: Value =
+        client.post("/api/v1/operators/air-density/latest/compute", &asked).await?;
+    let density = density.get("output").and_then(Value::as_f64).unwrap_or_default();
     let names: Vec<_> = OPERATORS.iter().map(|(name, ..)| *name).collect();
     story.step(
         "registered four operators in Rhai",
-        &[
-            names.join(", "),
-            format!("air at 5 °C and 970 hPa weighs {density:.4} kg/m³"),
-        ],
+        &[names.join(", "), format!("air at 5 °C and 970 hPa weighs {density:.4} kg/m³")],
         json!({"operators": names}),
     )
 }
@@ -220,16 +191,9 @@ pub(super) async fn run_pipeline(
     };
     let outputs = run.get("outputs").cloned().unwrap_or_default();
     let figures = outputs.get("figures").cloned().unwrap_or_default();
-    let nodes = run
-        .get("nodes")
-        .and_then(Value::as_array)
-        .map_or(0, Vec::len);
+    let nodes = run.get("nodes").and_then(Value::as_array).map_or(0, Vec::len);
     let id = run.get("id").and_then(Value::as_str).unwrap_or_default();
-    let verb = if again {
-        "found the finished run of"
-    } else {
-        "ran"
-    };
+    let verb = if again { "found the finished run of" } else { "ran" };
     let mut details = vec![format!(
         "run {id}, {nodes} nodes, learnt from {} to {}",
         months.train_from, months.train_to
@@ -245,25 +209,17 @@ pub(super) async fn run_pipeline(
 }
 
 async fn finished_run(client: &Client, pipeline: &Value, inputs: &Value) -> Result<Option<Value>> {
-    let runs = client
-        .all("/api/v1/runs?pipeline=wind-power&state=succeeded")
-        .await?;
+    let runs = client.all("/api/v1/runs?pipeline=wind-power&state=succeeded").await?;
     let same = |run: &&Value| {
         run.get("inputs") == Some(inputs) && run.get("revision") == pipeline.get("revision")
     };
-    let Some(id) = runs
-        .iter()
-        .find(same)
-        .and_then(|run| run.get("id")?.as_str())
-    else {
+    let Some(id) = runs.iter().find(same).and_then(|run| run.get("id")?.as_str()) else {
         return Ok(None);
     };
     // The list may leave large outputs out; the run itself has them.
     let run: Value = client.get(&format!("/api/v1/runs/{}", segment(id))).await?;
     // The run was durable before its last card was; only with the model's card is it complete.
-    let card = client
-        .get::<Value>(&format!("/api/v1/cards/model/wind-power/{VERSION}"))
-        .await;
+    let card = client.get::<Value>(&format!("/api/v1/cards/model/wind-power/{VERSION}")).await;
     let complete = run.pointer("/outputs/figures").is_some() && card.is_ok();
     Ok(complete.then_some(run))
 }
@@ -272,23 +228,14 @@ async fn new_run(client: &Client, inputs: &Value) -> Result<Value> {
     let asked = json!({
         "inputs": inputs, "runner": "parallel", "outputs": ["figures", "forecast", "model", "counts"],
     });
-    let mut run: Value = client
-        .post("/api/v1/pipelines/wind-power/runs?wait=30s", &asked)
-        .await?;
+    let mut run: Value = client.post("/api/v1/pipelines/wind-power/runs?wait=30s", &asked).await?;
     loop {
-        let state = run
-            .get("state")
-            .and_then(Value::as_str)
-            .unwrap_or_default()
-            .to_owned();
+        let state = run.get("state").and_then(Value::as_str).unwrap_or_default().to_owned();
         match state.as_str() {
             "succeeded" => return Ok(run),
             "queued" | "running" => {}
             _ => {
-                let why = run
-                    .get("error")
-                    .map(ToString::to_string)
-                    .unwrap_or_default();
+                let why = run.get("error").map(ToString::to_string).unwrap_or_default();
                 return Err(Error::new(
                     Kind::Conflict,
                     "run_failed",
@@ -304,10 +251,7 @@ async fn new_run(client: &Client, inputs: &Value) -> Result<Value> {
 
 fn clean_line(outputs: &Value) -> Option<String> {
     let counts = outputs.get("counts")?.as_object()?;
-    let shown: Vec<_> = counts
-        .iter()
-        .map(|(flag, n)| format!("{n} {flag}"))
-        .collect();
+    let shown: Vec<_> = counts.iter().map(|(flag, n)| format!("{n} {flag}")).collect();
     Some(format!("readings: {}", shown.join(", ")))
 }
 
@@ -320,9 +264,7 @@ fn figure_lines(figures: &Value) -> Vec<String> {
     for turbine in measured.into_iter().flat_map(Map::keys) {
         let percent = |path: &str| {
             let found = figures.pointer(&format!("/{path}/{turbine}/rmse_pct"));
-            found
-                .and_then(Value::as_f64)
-                .map_or_else(|| "-".to_owned(), |n| format!("{n:.2}"))
+            found.and_then(Value::as_f64).map_or_else(|| "-".to_owned(), |n| format!("{n:.2}"))
         };
         lines.push(format!(
             "  {turbine:<22} {:>22} ({}) {:>15} ({}) {:>14} {:>8} {:>5}",
@@ -342,9 +284,7 @@ fn figure_lines(figures: &Value) -> Vec<String> {
 /// From which horizon on the forecast beats persistence on every turbine.
 fn beaten_from(figures: &Value) -> String {
     let rmse = |part: &str, ahead: u32, turbine: &str| {
-        figures
-            .pointer(&format!("/{part}/h{ahead}/{turbine}/rmse_pct"))
-            .and_then(Value::as_f64)
+        figures.pointer(&format!("/{part}/h{ahead}/{turbine}/rmse_pct")).and_then(Value::as_f64)
     };
     let turbines: Vec<&String> = figures
         .get("forecast")
@@ -375,34 +315,22 @@ pub(super) async fn schedule(client: &Client, months: &Months, story: &mut Story
         "pipeline": "wind-power", "cron": "0 * * * *", "timezone": "Europe/Paris",
         "inputs": inputs(months), "catchup": "last", "overlap": "skip", "enabled": true,
     });
-    client
-        .put::<Value>("/api/v1/schedules/wind-power-hourly", &schedule)
-        .await?;
+    client.put::<Value>("/api/v1/schedules/wind-power-hourly", &schedule).await?;
     let path = "/api/v1/schedules/wind-power-hourly/next";
     let soon: Value = client.get(&format!("{path}?n=2")).await?;
     // The hour that does not exist, in spring, and the one that comes twice, in autumn.
-    let spring: Value = client
-        .get(&format!("{path}?n=4&after=2027-03-27T23:30:00Z"))
-        .await?;
-    let autumn: Value = client
-        .get(&format!("{path}?n=5&after=2027-10-30T22:30:00Z"))
-        .await?;
+    let spring: Value = client.get(&format!("{path}?n=4&after=2027-03-27T23:30:00Z")).await?;
+    let autumn: Value = client.get(&format!("{path}?n=5&after=2027-10-30T22:30:00Z")).await?;
     let local = |firings: &Value| -> Vec<String> {
         let items = firings.get("items").and_then(Value::as_array);
-        let shown = items
-            .into_iter()
-            .flatten()
-            .filter_map(|item| item.get("local")?.as_str());
+        let shown = items.into_iter().flatten().filter_map(|item| item.get("local")?.as_str());
         shown.map(|time| time.replace('T', " ")).collect()
     };
     story.step(
         "put it on a schedule: every hour, Europe/Paris",
         &[
             format!("next: {}", local(&soon).join(", ")),
-            format!(
-                "in spring the hour from 2 to 3 does not exist: {}",
-                local(&spring).join(", ")
-            ),
+            format!("in spring the hour from 2 to 3 does not exist: {}", local(&spring).join(", ")),
             format!("in autumn it comes twice: {}", local(&autumn).join(", ")),
         ],
         json!({"next": soon, "spring": spring, "autumn": autumn}),

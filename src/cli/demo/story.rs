@@ -19,20 +19,11 @@ pub(super) struct Story {
 impl Story {
     pub(super) fn new(out: Output) -> Self {
         let now = Instant::now();
-        Self {
-            out,
-            steps: Vec::new(),
-            begun: now,
-            step_begun: now,
-        }
+        Self { out, steps: Vec::new(), begun: now, step_begun: now }
     }
 
     pub(super) fn title(&mut self, folder: &str, url: &str) -> Result<()> {
-        self.line(
-            &self
-                .out
-                .bold("One algorithm's whole life, on four wind turbines"),
-        )?;
+        self.line(&self.out.bold("One algorithm's whole life, on four wind turbines"))?;
         self.line(&format!("  data folder {folder}, daemon at {url}"))
     }
 
@@ -43,9 +34,7 @@ impl Story {
 
     /// The password, on a line of its own, also where machines read.
     pub(super) fn password(&mut self, name: &str, password: &str) -> Result<()> {
-        self.line(&format!(
-            "  made the account `{name}`; its password is shown this once:"
-        ))?;
+        self.line(&format!("  made the account `{name}`; its password is shown this once:"))?;
         self.out.line(&format!("password: {password}"))
     }
 
@@ -60,10 +49,7 @@ impl Story {
         self.step_begun = Instant::now();
         let number = self.steps.len() + 1;
         let time = self.out.paint("2", &show(took));
-        self.line(&format!(
-            "{} {sentence}  {time}",
-            self.out.bold(&format!("{number:>2}"))
-        ))?;
+        self.line(&format!("{} {sentence}  {time}", self.out.bold(&format!("{number:>2}"))))?;
         for detail in details {
             self.line(&format!("     {detail}"))?;
         }
@@ -79,10 +65,7 @@ impl Story {
             let told = json!({"url": url, "seconds": took.as_secs_f64(), "steps": self.steps});
             return self.out.line(&told.to_string());
         }
-        self.line(&format!(
-            "\nDone in {}. While a daemon serves this folder, try:",
-            show(took)
-        ))?;
+        self.line(&format!("\nDone in {}. While a daemon serves this folder, try:", show(took)))?;
         for command in [
             "dripctl login --username admin",
             "dripctl fiche search 风电",
@@ -101,11 +84,7 @@ impl Story {
     }
 
     fn line(&self, text: &str) -> Result<()> {
-        if self.out.is_json() {
-            Ok(())
-        } else {
-            self.out.line(text)
-        }
+        if self.out.is_json() { Ok(()) } else { self.out.line(text) }
     }
 }
 

@@ -48,14 +48,7 @@ async fn compare(fiche: &FicheClient, drafts: &[CardDraft], out: Output) -> Resu
             None => ("new", Vec::new()),
             Some(card) => {
                 let changes = differences(draft, card);
-                (
-                    if changes.is_empty() {
-                        "unchanged"
-                    } else {
-                        "changed"
-                    },
-                    changes,
-                )
+                (if changes.is_empty() { "unchanged" } else { "changed" }, changes)
             }
         };
         if !out.is_json() {
@@ -117,11 +110,7 @@ fn read_all(files: &[String]) -> Result<Vec<CardDraft>> {
     if faults.is_empty() {
         return Ok(drafts);
     }
-    Err(Error::invalid(
-        "bad_card",
-        "nothing was saved: not all of it is cards",
-        faults,
-    ))
+    Err(Error::invalid("bad_card", "nothing was saved: not all of it is cards", faults))
 }
 
 /// The files of a folder that can hold cards, in the order of their names.
@@ -215,11 +204,7 @@ fn spread(document: Value) -> Vec<Value> {
 }
 
 fn bad_file(path: &str, why: impl std::fmt::Display) -> Error {
-    Error::new(
-        Kind::Invalid,
-        "bad_file",
-        format!("`{path}` cannot be read as cards: {why}"),
-    )
+    Error::new(Kind::Invalid, "bad_file", format!("`{path}` cannot be read as cards: {why}"))
 }
 
 #[cfg(test)]
@@ -232,18 +217,9 @@ mod tests {
         let write = |name: &str, text: &str| {
             std::fs::write(folder.path().join(name), text).unwrap();
         };
-        write(
-            "a.json",
-            r#"{"cards": [{"kind": "model", "name": "a", "version": "1"}]}"#,
-        );
-        write(
-            "b.ndjson",
-            "{\"kind\": \"model\", \"name\": \"b\", \"version\": \"1\"}\n\n",
-        );
-        write(
-            "c.toml",
-            "kind = 'dataset'\nname = 'c'\nversion = '1'\n[labels]\nsite = 'x'",
-        );
+        write("a.json", r#"{"cards": [{"kind": "model", "name": "a", "version": "1"}]}"#);
+        write("b.ndjson", "{\"kind\": \"model\", \"name\": \"b\", \"version\": \"1\"}\n\n");
+        write("c.toml", "kind = 'dataset'\nname = 'c'\nversion = '1'\n[labels]\nsite = 'x'");
         write(
             "d.yaml",
             "kind: model\nname: d\nversion: '1'\n---\nkind: model\nname: e\nversion: '1'\n",

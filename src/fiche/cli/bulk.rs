@@ -23,9 +23,8 @@ pub(super) async fn import(fiche: &FicheClient, file: &str, out: Output) -> Resu
         return Ok(());
     }
     let first = done.rejected.iter().take(20);
-    let lines: Vec<_> = first
-        .map(|rejected| format!("line {}: {}", rejected.line, rejected.reason))
-        .collect();
+    let lines: Vec<_> =
+        first.map(|rejected| format!("line {}: {}", rejected.line, rejected.reason)).collect();
     Err(Error::new(
         Kind::Invalid,
         "lines_refused",
@@ -39,10 +38,7 @@ pub(super) async fn export(
     to: Option<&Path>,
     out: Output,
 ) -> Result<()> {
-    let filter = Filter {
-        kind,
-        ..Filter::default()
-    };
+    let filter = Filter { kind, ..Filter::default() };
     let mut coming = fiche.export(&filter).await?;
     let mut file: Box<dyn std::io::Write + Send> = match to {
         Some(path) => Box::new(
@@ -60,8 +56,7 @@ pub(super) async fn export(
             other => other.map_err(|source| Error::io("write the export", source))?,
         }
     }
-    file.flush()
-        .map_err(|source| Error::io("write the export", source))?;
+    file.flush().map_err(|source| Error::io("write the export", source))?;
     match to {
         Some(path) => out.done(
             &format!("wrote {cards} cards to {}", path.display()),
@@ -90,11 +85,7 @@ pub(super) async fn follow(fiche: &FicheClient, after: Option<u64>, out: Output)
             show_event(&event, out)?;
         }
         if waiting.len() > EVENT_MAX {
-            return Err(Error::new(
-                Kind::TooLarge,
-                "event_too_large",
-                "an event is too large",
-            ));
+            return Err(Error::new(Kind::TooLarge, "event_too_large", "an event is too large"));
         }
     }
     Err(Error::new(
@@ -106,10 +97,7 @@ pub(super) async fn follow(fiche: &FicheClient, after: Option<u64>, out: Output)
 
 fn show_event(event: &[u8], out: Output) -> Result<()> {
     let text = String::from_utf8_lossy(event);
-    let data: Vec<_> = text
-        .lines()
-        .filter_map(|line| line.strip_prefix("data:"))
-        .collect();
+    let data: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("data:")).collect();
     if data.is_empty() {
         return Ok(());
     }

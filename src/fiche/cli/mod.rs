@@ -215,13 +215,7 @@ pub async fn run(command: Command, client: &Client, out: Output) -> Result<()> {
             show::card(&card, out)
         }
         Command::List { kind, name, only } => list(&fiche, &kind, name, only, out).await,
-        Command::Search {
-            query,
-            kind,
-            only,
-            sort,
-            limit,
-        } => {
+        Command::Search { query, kind, only, sort, limit } => {
             let search = Search {
                 q: query.join(" "),
                 filter: only.filter(kind.as_deref(), None)?,
@@ -235,25 +229,18 @@ pub async fn run(command: Command, client: &Client, out: Output) -> Result<()> {
         Command::Diff { card, from, to } => {
             show::diff(&fiche.diff(&read_card(&card)?, from, to).await?, out)
         }
-        Command::Lineage {
-            card,
-            direction,
-            depth,
-        } => {
+        Command::Lineage { card, direction, depth } => {
             let (key, direction) = (read_card(&card)?, direction.parse()?);
             let lineage = fiche.lineage(&key, direction, depth).await?;
             show::lineage(&lineage, direction, out)
         }
-        Command::Stage {
-            card_and_stage,
-            comment,
-        } => stage(&fiche, card_and_stage, &comment, out).await,
+        Command::Stage { card_and_stage, comment } => {
+            stage(&fiche, card_and_stage, &comment, out).await
+        }
         Command::Delete { card } => delete(&fiche, &card, out).await,
-        Command::Changes {
-            after,
-            limit,
-            follow: false,
-        } => show::changes(&fiche.changes(after.unwrap_or(0), limit).await?, out),
+        Command::Changes { after, limit, follow: false } => {
+            show::changes(&fiche.changes(after.unwrap_or(0), limit).await?, out)
+        }
         Command::Changes { after, .. } => bulk::follow(&fiche, after, out).await,
         Command::Apply { file, dry_run } => apply::run(&fiche, &file, dry_run, out).await,
         Command::Import { file } => bulk::import(&fiche, &file, out).await,
@@ -308,14 +295,7 @@ async fn list(
     let cards = fiche.list(&only.filter(Some(kind), name)?).await?;
     let empty =
         format!("no such {kind} cards; make one with `dripctl fiche save {kind} NAME VERSION`");
-    let fields = [
-        "name",
-        "version",
-        "stage",
-        "revision",
-        "summary",
-        "updated_at",
-    ];
+    let fields = ["name", "version", "stage", "revision", "summary", "updated_at"];
     out.rows(&cards, &fields, &empty)
 }
 
@@ -336,32 +316,17 @@ async fn stage(
 ) -> Result<()> {
     let to: Stage = words.pop().unwrap_or_default().parse()?;
     let card = fiche.stage(&read_card(&words)?, to, comment).await?;
-    let said = format!(
-        "{} is in {} (revision {})",
-        card.key.reference(),
-        card.stage,
-        card.revision
-    );
+    let said =
+        format!("{} is in {} (revision {})", card.key.reference(), card.stage, card.revision);
     out.done(&said, &card)
 }
 
 async fn save(fiche: &FicheClient, args: SaveArgs, out: Output) -> Result<()> {
-    let conditions = Conditions {
-        revision: args.if_match,
-        create_only: args.create,
-    };
+    let conditions = Conditions { revision: args.if_match, create_only: args.create };
     let draft = args.draft()?;
     let saved = fiche.save(&draft, conditions).await?;
-    let did = if saved.outcome == Outcome::Created {
-        "created"
-    } else {
-        "saved"
-    };
-    let said = format!(
-        "{did} {} (revision {})",
-        draft.key().reference(),
-        saved.card.revision
-    );
+    let did = if saved.outcome == Outcome::Created { "created" } else { "saved" };
+    let said = format!("{did} {} (revision {})", draft.key().reference(), saved.card.revision);
     out.done(&said, &saved.card)
 }
 

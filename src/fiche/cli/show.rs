@@ -28,13 +28,10 @@ pub(super) fn found(found: &Found, out: Output) -> Result<()> {
         .items
         .iter()
         .map(|hit| {
-            let passage = ["summary", "remark", "config"]
-                .iter()
-                .find_map(|field| hit.highlights.get(*field));
-            let passage = passage.map_or_else(
-                || hit.card.text("summary").to_owned(),
-                |html| plain(html, out),
-            );
+            let passage =
+                ["summary", "remark", "config"].iter().find_map(|field| hit.highlights.get(*field));
+            let passage = passage
+                .map_or_else(|| hit.card.text("summary").to_owned(), |html| plain(html, out));
             json!({
                 "card": hit.card.key.reference(),
                 "stage": hit.card.stage,
@@ -42,23 +39,12 @@ pub(super) fn found(found: &Found, out: Output) -> Result<()> {
             })
         })
         .collect();
-    out.rows(
-        &rows,
-        &["card", "stage", "about"],
-        "nothing found; fewer words find more",
-    )?;
+    out.rows(&rows, &["card", "stage", "about"], "nothing found; fewer words find more")?;
     if found.total > rows.len() {
-        out.line(&format!(
-            "{} of {} shown; --limit shows more",
-            rows.len(),
-            found.total
-        ))?;
+        out.line(&format!("{} of {} shown; --limit shows more", rows.len(), found.total))?;
     }
     if found.behind > 0 {
-        out.line(&format!(
-            "the index has yet to take in {} changes",
-            found.behind
-        ))?;
+        out.line(&format!("the index has yet to take in {} changes", found.behind))?;
     }
     Ok(())
 }
@@ -75,15 +61,9 @@ fn plain(html: &str, out: Output) -> String {
             _ => text.push_str(part),
         }
     }
-    [
-        ("&lt;", "<"),
-        ("&gt;", ">"),
-        ("&quot;", "\""),
-        ("&#39;", "'"),
-        ("&amp;", "&"),
-    ]
-    .iter()
-    .fold(text, |text, (code, sign)| text.replace(code, sign))
+    [("&lt;", "<"), ("&gt;", ">"), ("&quot;", "\""), ("&#39;", "'"), ("&amp;", "&")]
+        .iter()
+        .fold(text, |text, (code, sign)| text.replace(code, sign))
 }
 
 pub(super) fn history(revisions: &[Value], out: Output) -> Result<()> {
@@ -97,16 +77,10 @@ pub(super) fn history(revisions: &[Value], out: Output) -> Result<()> {
 
 fn revision_row(revision: &Value) -> Value {
     let of = |pointer: &str| revision.pointer(pointer).cloned().unwrap_or_default();
-    let mut comment = of("/change/comment")
-        .as_str()
-        .unwrap_or_default()
-        .to_owned();
+    let mut comment = of("/change/comment").as_str().unwrap_or_default().to_owned();
     if let Some(who) = of("/change/deleted/by").as_str() {
         let at = of("/change/deleted/at");
-        comment = format!(
-            "{comment} deleted by {who}, {}",
-            at.as_str().unwrap_or_default()
-        );
+        comment = format!("{comment} deleted by {who}, {}", at.as_str().unwrap_or_default());
     }
     json!({
         "revision": of("/revision"),
@@ -130,13 +104,7 @@ pub(super) fn diff(diff: &Diff, out: Output) -> Result<()> {
 }
 
 pub(super) fn changed(changes: &[Changed], out: Output) -> Result<()> {
-    for Changed {
-        path,
-        change,
-        from,
-        to,
-    } in changes
-    {
+    for Changed { path, change, from, to } in changes {
         out.line(&out.bold(path))?;
         if change != "added" {
             out.line(&out.paint(RED, &format!("  - {}", short(from))))?;
@@ -149,9 +117,7 @@ pub(super) fn changed(changes: &[Changed], out: Output) -> Result<()> {
 }
 
 fn short(value: &Value) -> String {
-    let text = value
-        .as_str()
-        .map_or_else(|| value.to_string(), str::to_owned);
+    let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     if text.chars().count() <= 300 {
         return text;
     }
@@ -237,25 +203,16 @@ impl Tree<'_> {
         let next = self.next(at, way);
         for (place, (edge, end)) in next.iter().enumerate() {
             let is_last = place + 1 == next.len();
-            let (branch, deeper) = if is_last {
-                ("└─ ", "   ")
-            } else {
-                ("├─ ", "│  ")
-            };
+            let (branch, deeper) = if is_last { ("└─ ", "   ") } else { ("├─ ", "│  ") };
             let is_new = seen.insert((*end).to_owned());
             let label = if edge.missing {
                 self.out.paint(RED, &format!("{end} — missing"))
             } else {
                 self.label(end)
             };
-            let again = if is_new || edge.missing {
-                ""
-            } else {
-                " (see above)"
-            };
+            let again = if is_new || edge.missing { "" } else { " (see above)" };
             let field = self.out.paint(GREY, &edge.field);
-            self.out
-                .line(&format!("{indent}{branch}{label}  {field}{again}"))?;
+            self.out.line(&format!("{indent}{branch}{label}  {field}{again}"))?;
             if is_new && !edge.missing {
                 self.branches(end, way, &format!("{indent}{deeper}"), seen)?;
             }

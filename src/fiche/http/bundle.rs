@@ -26,23 +26,17 @@ const EXPORT_STEP: usize = 200;
 async fn large_body(request: Request) -> Result<(HeaderMap, String, Bytes)> {
     let headers = request.headers().clone();
     let path = request.uri().path().to_owned();
-    let bytes = to_bytes(request.into_body(), BODY_MAX)
-        .await
-        .map_err(|source| {
-            let too_large = source.to_string().contains("length limit");
-            if too_large {
-                return Error::new(
-                    Kind::TooLarge,
-                    "body_too_large",
-                    format!("the body may have {BODY_MAX} bytes: send it in several parts"),
-                );
-            }
-            Error::new(
-                Kind::Malformed,
-                "body_cut_off",
-                "the body ended before it was complete",
-            )
-        })?;
+    let bytes = to_bytes(request.into_body(), BODY_MAX).await.map_err(|source| {
+        let too_large = source.to_string().contains("length limit");
+        if too_large {
+            return Error::new(
+                Kind::TooLarge,
+                "body_too_large",
+                format!("the body may have {BODY_MAX} bytes: send it in several parts"),
+            );
+        }
+        Error::new(Kind::Malformed, "body_cut_off", "the body ended before it was complete")
+    })?;
     Ok((headers, path, bytes))
 }
 
@@ -117,10 +111,7 @@ async fn step(fiche: Fiche, filter: Filter, after: Option<String>) -> Result<Ste
             lines.push('\n');
         }
         let last = cards.last().map(|card| card.key.to_string());
-        Ok(Step {
-            lines: Bytes::from(lines),
-            after: last.filter(|_| more),
-        })
+        Ok(Step { lines: Bytes::from(lines), after: last.filter(|_| more) })
     })
     .await
 }

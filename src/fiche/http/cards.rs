@@ -52,10 +52,7 @@ impl CardPath {
 
 impl From<drip::Conditions> for Conditions {
     fn from(sent: drip::Conditions) -> Self {
-        Self {
-            revision: sent.revision,
-            create_only: sent.create_only,
-        }
+        Self { revision: sent.revision, create_only: sent.create_only }
     }
 }
 
@@ -79,11 +76,8 @@ pub(super) async fn save(
         fiche.save(&caller, &draft, conditions.into())
     })
     .await?;
-    let status = if saved.outcome == Outcome::Created {
-        StatusCode::CREATED
-    } else {
-        StatusCode::OK
-    };
+    let status =
+        if saved.outcome == Outcome::Created { StatusCode::CREATED } else { StatusCode::OK };
     Ok((status, answer(&saved.card)).into_response())
 }
 
@@ -145,14 +139,7 @@ pub(super) async fn stage(
             return Err(error::bad_parameter("bad_comment", "/comment", why));
         }
         let key = path.find(&fiche)?;
-        fiche.stage_once(
-            &caller,
-            &key,
-            to,
-            &body.comment,
-            conditions.into(),
-            retry.as_ref(),
-        )
+        fiche.stage_once(&caller, &key, to, &body.comment, conditions.into(), retry.as_ref())
     })
     .await?;
     let revision = moved.answer.get("revision").and_then(Value::as_u64);
@@ -171,9 +158,7 @@ pub(super) async fn history(
         None => 0,
     };
     let found = off_thread(move || fiche.history(&path.find(&fiche)?, after, limit)).await?;
-    Ok(Json(List::page(found, limit, |revision| {
-        revision.card.revision.to_string()
-    })))
+    Ok(Json(List::page(found, limit, |revision| revision.card.revision.to_string())))
 }
 
 #[derive(Debug, Deserialize)]
@@ -188,9 +173,7 @@ pub(super) async fn diff(
     Parted(path): Parted<CardPath>,
     Params(between): Params<Between>,
 ) -> Result<impl IntoResponse> {
-    off_thread(move || fiche.diff(&path.find(&fiche)?, between.from, between.to))
-        .await
-        .map(Json)
+    off_thread(move || fiche.diff(&path.find(&fiche)?, between.from, between.to)).await.map(Json)
 }
 
 #[derive(Debug, Deserialize)]
@@ -207,11 +190,7 @@ pub(super) async fn lineage(
 ) -> Result<impl IntoResponse> {
     off_thread(move || {
         let direction = how.direction.as_deref().map(str::parse).transpose()?;
-        fiche.lineage(
-            &path.find(&fiche)?,
-            direction.unwrap_or_default(),
-            how.depth,
-        )
+        fiche.lineage(&path.find(&fiche)?, direction.unwrap_or_default(), how.depth)
     })
     .await
     .map(Json)

@@ -34,11 +34,7 @@ impl After {
             return Ok(None);
         };
         text.parse().map(Some).map_err(|_bad| {
-            error::bad_parameter(
-                "bad_after",
-                "after",
-                format!("`{text}` is no number of a change"),
-            )
+            error::bad_parameter("bad_after", "after", format!("`{text}` is no number of a change"))
         })
     }
 }
@@ -54,9 +50,7 @@ pub(super) async fn list(
         None => params.number()?.unwrap_or(0),
     };
     let found = off_thread(move || fiche.changes(after, limit + 1)).await?;
-    Ok(Json(List::page(found, limit, |change| {
-        change.number.to_string()
-    })))
+    Ok(Json(List::page(found, limit, |change| change.number.to_string())))
 }
 
 /// `GET /api/v1/changes/stream`
@@ -81,10 +75,7 @@ pub(super) async fn stream(
     let follow = Follow { fiche, after, news };
     let events = stream::unfold(follow, |mut follow| async move {
         let changes = follow.next().await?;
-        Some((
-            stream::iter(changes.into_iter().map(|change| Ok(event(&change)))),
-            follow,
-        ))
+        Some((stream::iter(changes.into_iter().map(|change| Ok(event(&change)))), follow))
     });
     let keep_alive = KeepAlive::new().interval(HEARTBEAT);
     Ok(Sse::new(events.flatten()).keep_alive(keep_alive))
@@ -92,10 +83,7 @@ pub(super) async fn stream(
 
 fn event(change: &Change) -> Event {
     let data = serde_json::to_string(change).unwrap_or_default();
-    Event::default()
-        .id(change.number.to_string())
-        .event(&change.event)
-        .data(data)
+    Event::default().id(change.number.to_string()).event(&change.event).data(data)
 }
 
 struct Follow {

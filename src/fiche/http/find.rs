@@ -44,11 +44,7 @@ impl Wanted {
             }
         }
         if wanted.filter.labels.len() > 32 {
-            return Err(error::bad_parameter(
-                "bad_label",
-                "label",
-                "at most 32 of them",
-            ));
+            return Err(error::bad_parameter("bad_label", "label", "at most 32 of them"));
         }
         wanted.page = serde_json::from_value(json!({"limit": limit, "cursor": cursor}))
             .map_err(|source| Error::internal(format!("page parameters: {source}")))?;
@@ -64,10 +60,7 @@ pub(super) async fn list(
 ) -> Result<Json<List<Card>>> {
     let wanted = Wanted::read(pairs)?;
     let (limit, after) = (wanted.page.limit()?, wanted.page.after()?);
-    let filter = Filter {
-        kind: Some(CardKind::find(&kind)?),
-        ..wanted.filter
-    };
+    let filter = Filter { kind: Some(CardKind::find(&kind)?), ..wanted.filter };
     let found = off_thread(move || fiche.list(&filter, after.as_deref(), limit)).await?;
     Ok(Json(List::page(found, limit, |card| card.key.to_string())))
 }
@@ -94,18 +87,11 @@ pub(super) async fn search(
     let search = Search {
         q: wanted.q,
         filter: wanted.filter,
-        sort: wanted
-            .sort
-            .as_deref()
-            .map(str::parse)
-            .transpose()?
-            .unwrap_or_default(),
+        sort: wanted.sort.as_deref().map(str::parse).transpose()?.unwrap_or_default(),
         offset,
         limit,
     };
     let found = off_thread(move || fiche.search(&search)).await?;
-    let next_cursor = found
-        .has_more
-        .then(|| seal_cursor(&(offset + limit).to_string()));
+    let next_cursor = found.has_more.then(|| seal_cursor(&(offset + limit).to_string()));
     Ok(Json(Page { found, next_cursor }).into_response())
 }

@@ -45,53 +45,34 @@ fn one(table: Routes<Fiche>) -> Routes<Fiche> {
                 .answers::<()>(204),
         )
         .add(
-            post(
-                "/api/v1/cards/{kind}/{name}/{version}/stage",
-                WRITE,
-                cards::stage,
-            )
-            .says("Move a card to another stage")
-            .takes::<StageBody>()
-            .answers::<CardShape>(200),
+            post("/api/v1/cards/{kind}/{name}/{version}/stage", WRITE, cards::stage)
+                .says("Move a card to another stage")
+                .takes::<StageBody>()
+                .answers::<CardShape>(200),
         )
 }
 
 fn history(table: Routes<Fiche>) -> Routes<Fiche> {
     table
         .add(
-            get(
-                "/api/v1/cards/{kind}/{name}/{version}/history",
-                READ,
-                cards::history,
-            )
-            .says("Every revision of a card, oldest first")
-            .paged()
-            .answers::<List<RevisionShape>>(200),
+            get("/api/v1/cards/{kind}/{name}/{version}/history", READ, cards::history)
+                .says("Every revision of a card, oldest first")
+                .paged()
+                .answers::<List<RevisionShape>>(200),
         )
         .add(
-            get(
-                "/api/v1/cards/{kind}/{name}/{version}/diff",
-                READ,
-                cards::diff,
-            )
-            .says("What changed between two revisions, field by field")
-            .query(
-                "from",
-                "the earlier revision; the one before `to` unless told",
-            )
-            .query("to", "the later revision; the newest unless told")
-            .answers::<DiffShape>(200),
+            get("/api/v1/cards/{kind}/{name}/{version}/diff", READ, cards::diff)
+                .says("What changed between two revisions, field by field")
+                .query("from", "the earlier revision; the one before `to` unless told")
+                .query("to", "the later revision; the newest unless told")
+                .answers::<DiffShape>(200),
         )
         .add(
-            get(
-                "/api/v1/cards/{kind}/{name}/{version}/lineage",
-                READ,
-                cards::lineage,
-            )
-            .says("What a card is made from, and what is made from it")
-            .query("direction", "up, down or both; both unless told")
-            .query("depth", "at most so many steps")
-            .answers::<LineageShape>(200),
+            get("/api/v1/cards/{kind}/{name}/{version}/lineage", READ, cards::lineage)
+                .says("What a card is made from, and what is made from it")
+                .query("direction", "up, down or both; both unless told")
+                .query("depth", "at most so many steps")
+                .answers::<LineageShape>(200),
         )
 }
 
@@ -111,10 +92,7 @@ fn many(table: Routes<Fiche>) -> Routes<Fiche> {
         .add(
             get("/api/v1/cards", READ, find::search)
                 .says("Search cards by words, in Chinese and English")
-                .query(
-                    "q",
-                    "words, \"a phrase\", field:word, word*, AND, OR, NOT, ( )",
-                )
+                .query("q", "words, \"a phrase\", field:word, word*, AND, OR, NOT, ( )")
                 .query("kind", "only cards of this kind")
                 .query("stage", STAGE)
                 .query("label", LABEL)
@@ -157,10 +135,7 @@ fn changes(table: Routes<Fiche>) -> Routes<Fiche> {
         .add(
             get("/api/v1/changes/stream", READ, changes::stream)
                 .says("What changes, as server-sent events; `Last-Event-ID` goes on from there")
-                .query(
-                    "after",
-                    "begin after this number; with what comes next unless told",
-                )
+                .query("after", "begin after this number; with what comes next unless told")
                 .answers_bytes(200, "text/event-stream"),
         )
 }

@@ -25,10 +25,7 @@ pub(super) fn search(fields: &Fields, query: &Query, filter: &Filter) -> Box<dyn
     let mut parts = vec![(Occur::Must, build(fields, query, &mut stems))];
     let mut only = |field: Column, word: &str| {
         let exact = exact(field, word);
-        parts.push((
-            Occur::Must,
-            Box::new(ConstScoreQuery::new(exact, 0.0)) as Box<dyn Found>,
-        ));
+        parts.push((Occur::Must, Box::new(ConstScoreQuery::new(exact, 0.0)) as Box<dyn Found>));
     };
     if let Some(kind) = filter.kind {
         only(fields.kind, kind.as_str());
@@ -44,10 +41,7 @@ pub(super) fn search(fields: &Fields, query: &Query, filter: &Filter) -> Box<dyn
 
 fn build(fields: &Fields, query: &Query, stems: &mut Stems) -> Box<dyn Found> {
     let each = |parts: &[Query], stems: &mut Stems| -> Vec<Box<dyn Found>> {
-        parts
-            .iter()
-            .map(|part| build(fields, part, stems))
-            .collect()
+        parts.iter().map(|part| build(fields, part, stems)).collect()
     };
     match query {
         Query::All => Box::new(AllQuery),
@@ -57,10 +51,7 @@ fn build(fields: &Fields, query: &Query, stems: &mut Stems) -> Box<dyn Found> {
         Query::Or(parts) => Box::new(BooleanQuery::union(each(parts, stems))),
         // Alone, an exclusion finds nothing; everything but it is meant.
         Query::Not(part) => Box::new(BooleanQuery::new(vec![
-            (
-                Occur::Must,
-                Box::new(ConstScoreQuery::new(Box::new(AllQuery), 0.0)),
-            ),
+            (Occur::Must, Box::new(ConstScoreQuery::new(Box::new(AllQuery), 0.0))),
             (Occur::MustNot, build(fields, part, stems)),
         ])),
     }
@@ -128,12 +119,7 @@ fn exact_or_prefix(column: Column, leaf: &Leaf) -> Box<dyn Found> {
         return exact(column, &word);
     }
     let stages = Stage::ALL.into_iter().map(Stage::as_str);
-    let known = CardKind::ALL
-        .into_iter()
-        .map(CardKind::as_str)
-        .chain(stages);
+    let known = CardKind::ALL.into_iter().map(CardKind::as_str).chain(stages);
     let begun = known.filter(|known| known.starts_with(&word));
-    Box::new(BooleanQuery::union(
-        begun.map(|word| exact(column, word)).collect(),
-    ))
+    Box::new(BooleanQuery::union(begun.map(|word| exact(column, word)).collect()))
 }

@@ -23,12 +23,7 @@ impl Collector for CountWords {
     ) -> tantivy::Result<CountSegment> {
         let columns = self.0.iter().map(|field| reader.fast_fields().str(field));
         let columns = columns.collect::<tantivy::Result<Vec<_>>>()?;
-        Ok(CountSegment(
-            columns
-                .into_iter()
-                .map(|column| (column, BTreeMap::new()))
-                .collect(),
-        ))
+        Ok(CountSegment(columns.into_iter().map(|column| (column, BTreeMap::new())).collect()))
     }
 
     fn requires_scoring(&self) -> bool {
@@ -68,9 +63,7 @@ impl SegmentCollector for CountSegment {
             let mut words = BTreeMap::new();
             for (number, count) in counts {
                 let mut word = String::new();
-                let known = column
-                    .as_ref()
-                    .map(|column| column.ord_to_str(number, &mut word));
+                let known = column.as_ref().map(|column| column.ord_to_str(number, &mut word));
                 if matches!(known, Some(Ok(true))) {
                     words.insert(word, count);
                 }

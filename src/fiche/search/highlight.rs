@@ -21,21 +21,14 @@ impl Marker {
     pub(super) fn of(query: &Query) -> Self {
         let mut stems = Stems::default();
         let (mut words, mut starts) = (HashSet::new(), Vec::new());
-        for Leaf {
-            text, is_prefix, ..
-        } in query.leaves()
-        {
+        for Leaf { text, is_prefix, .. } in query.leaves() {
             if *is_prefix && !text.ends_with(is_dense) {
                 starts.push(fold(text));
             } else {
                 words.extend(wanted(text, &mut stems).into_iter().map(|(_, word)| word));
             }
         }
-        Self {
-            words,
-            starts,
-            stems,
-        }
+        Self { words, starts, stems }
     }
 
     /// The passages of the fields in which there is something to mark, as HTML.
@@ -60,10 +53,7 @@ impl Marker {
                 break;
             }
             let fits = self.words.contains(&word.text)
-                || self
-                    .starts
-                    .iter()
-                    .any(|start| word.text.starts_with(start.as_str()));
+                || self.starts.iter().any(|start| word.text.starts_with(start.as_str()));
             if !fits {
                 continue;
             }
@@ -82,9 +72,7 @@ impl Marker {
 
 /// The next place at or after `at` where a character begins; the end of the text beyond it.
 fn boundary(text: &str, at: usize) -> usize {
-    (at..text.len())
-        .find(|at| text.is_char_boundary(*at))
-        .unwrap_or(text.len())
+    (at..text.len()).find(|at| text.is_char_boundary(*at)).unwrap_or(text.len())
 }
 
 fn marked(text: &str, start: usize, end: usize, found: &[(usize, usize)]) -> String {

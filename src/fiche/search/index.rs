@@ -94,11 +94,7 @@ impl Live {
             .reload_policy(ReloadPolicy::Manual)
             .try_into()
             .map_err(failed)?;
-        Ok(Self {
-            index,
-            reader,
-            fields,
-        })
+        Ok(Self { index, reader, fields })
     }
 
     /// An empty index, in `folder` or in memory. What is in the folder is removed.
@@ -125,9 +121,8 @@ impl Live {
         if !folder.join("meta.json").exists() {
             return Ok(None);
         }
-        let opened = MmapDirectory::open(folder)
-            .map_err(tantivy::TantivyError::from)
-            .and_then(Index::open);
+        let opened =
+            MmapDirectory::open(folder).map_err(tantivy::TantivyError::from).and_then(Index::open);
         let index = match opened {
             Ok(index) if index.schema() == schema => index,
             Ok(_) => return Ok(None),
@@ -136,9 +131,7 @@ impl Live {
                 return Ok(None);
             }
         };
-        let is_whole = index
-            .validate_checksum()
-            .is_ok_and(|damaged| damaged.is_empty());
+        let is_whole = index.validate_checksum().is_ok_and(|damaged| damaged.is_empty());
         let mark = index.load_metas().ok().and_then(|metas| metas.payload);
         let reached = match mark.as_deref().and_then(read_mark) {
             Some((number, proof)) if is_whole && proof_of(records, number)? == proof => number,
@@ -211,12 +204,7 @@ impl Live {
 
 /// By name in any case, then by version and kind.
 fn order_of(key: &CardKey) -> String {
-    format!(
-        "{}\u{1}{}\u{1}{}",
-        key.name.as_str().to_lowercase(),
-        key.version,
-        key.kind
-    )
+    format!("{}\u{1}{}\u{1}{}", key.name.as_str().to_lowercase(), key.version, key.kind)
 }
 
 /// Every text, number and name in a value, one after the other.
@@ -251,10 +239,7 @@ pub(super) fn text_of(value: &Value) -> String {
 /// What a commit says of itself: the schema, the last change that it holds, and a proof of which
 /// feed that change was of.
 pub(super) fn mark(records: &dyn Records, number: u64) -> Result<String> {
-    Ok(format!(
-        "fiche {SCHEMA} {number} {}",
-        proof_of(records, number)?
-    ))
+    Ok(format!("fiche {SCHEMA} {number} {}", proof_of(records, number)?))
 }
 
 fn read_mark(mark: &str) -> Option<(u64, String)> {
@@ -274,24 +259,14 @@ fn proof_of(records: &dyn Records, number: u64) -> Result<String> {
     let event = found.first().filter(|event| event.number == number);
     let text = event.map(serde_json::to_string).transpose();
     let text = text.map_err(|source| Error::internal(format!("an event: {source}")))?;
-    Ok(text.map_or_else(
-        || "none".to_owned(),
-        |text| Digest::of(text.as_bytes()).to_hex(),
-    ))
+    Ok(text.map_or_else(|| "none".to_owned(), |text| Digest::of(text.as_bytes()).to_hex()))
 }
 
 /// A failure of the index, with what a full disk means kept apart.
 pub(super) fn failed(source: tantivy::TantivyError) -> Error {
     if let tantivy::TantivyError::IoError(io) = &source {
-        return Error::io(
-            "the search index",
-            std::io::Error::new(io.kind(), io.to_string()),
-        );
+        return Error::io("the search index", std::io::Error::new(io.kind(), io.to_string()));
     }
-    Error::new(
-        Kind::Unavailable,
-        "index_failed",
-        format!("the search index: {source}"),
-    )
-    .caused_by(source)
+    Error::new(Kind::Unavailable, "index_failed", format!("the search index: {source}"))
+        .caused_by(source)
 }

@@ -64,25 +64,15 @@ impl Indexer {
         newest: u64,
     ) -> Result<Self> {
         let shared = Arc::new(Shared {
-            state: Mutex::new(State {
-                newest,
-                ..State::default()
-            }),
+            state: Mutex::new(State { newest, ..State::default() }),
             changed: Condvar::new(),
         });
-        let keeper = Keeper {
-            shared: shared.clone(),
-            records,
-            folder,
-        };
+        let keeper = Keeper { shared: shared.clone(), records, folder };
         let thread = std::thread::Builder::new()
             .name("fiche-index".into())
             .spawn(move || keeper.run())
             .map_err(|source| Error::io("start the index thread", source))?;
-        Ok(Self {
-            shared,
-            thread: Mutex::new(Some(thread)),
-        })
+        Ok(Self { shared, thread: Mutex::new(Some(thread)) })
     }
 
     /// Tells that there is a newer change.
@@ -105,11 +95,7 @@ impl Indexer {
     pub(in crate::fiche) fn close(&self) {
         self.shared.lock().closing = true;
         self.shared.changed.notify_all();
-        let thread = self
-            .thread
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(thread) = thread {
             let _panicked = thread.join();
         }
@@ -137,10 +123,7 @@ impl Shared {
         match &state.live {
             Some(live) => Ok((live.clone(), state.newest.saturating_sub(state.reached))),
             None if state.closing => Err("it is closed".to_owned()),
-            None => Err(state
-                .trouble
-                .clone()
-                .unwrap_or_else(|| "it is being opened".to_owned())),
+            None => Err(state.trouble.clone().unwrap_or_else(|| "it is being opened".to_owned())),
         }
     }
 
@@ -181,11 +164,7 @@ impl Keeper {
                 Ok(Err(error)) => error.to_string(),
                 Err(_) => "it panicked".to_owned(),
             };
-            failures = if self.shared.lock().reached > before {
-                1
-            } else {
-                failures + 1
-            };
+            failures = if self.shared.lock().reached > before { 1 } else { failures + 1 };
             // What fails again and again without getting on is taken for damaged.
             anew = failures % PATIENCE == 0;
             tracing::warn!(%why, failures, "the search index failed and is tried again");
@@ -218,12 +197,7 @@ impl Keeper {
             Some((live, reached)) => (live, Some(reached)),
             None => (Live::new(folder)?, None),
         };
-        let mut work = Work {
-            keeper: self,
-            live: Arc::new(live),
-            writer: None,
-            committed: None,
-        };
+        let mut work = Work { keeper: self, live: Arc::new(live), writer: None, committed: None };
         {
             let mut state = self.shared.lock();
             state.live = Some(work.live.clone());
@@ -300,15 +274,10 @@ impl Work<'_> {
                 .num_merge_threads(1)
                 .memory_budget_per_thread(15_000_000)
                 .build();
-            let writer = self
-                .live
-                .index
-                .writer_with_options::<TantivyDocument>(options);
+            let writer = self.live.index.writer_with_options::<TantivyDocument>(options);
             self.writer = Some(writer.map_err(failed)?);
         }
-        self.writer
-            .as_mut()
-            .ok_or_else(|| Error::internal("the index writer is gone"))
+        self.writer.as_mut().ok_or_else(|| Error::internal("the index writer is gone"))
     }
 
     /// Lets the writer go, once it has merged what it was merging.
@@ -368,9 +337,7 @@ impl Work<'_> {
         for subject in subjects {
             let id = Term::from_field_text(self.live.fields.id, &subject);
             let key = CardKey::from_subject(&subject);
-            let card = key
-                .map(|key| store::find(records.as_ref(), &key))
-                .transpose()?;
+            let card = key.map(|key| store::find(records.as_ref(), &key)).transpose()?;
             let document = card.flatten().map(|card| self.live.document(&card));
             let writer = self.writer()?;
             writer.delete_term(id);

@@ -172,16 +172,12 @@ fn ask(live: &Live, query: &Query, search: &Search) -> tantivy::Result<Answer> {
     let searcher = live.reader.searcher();
     let built = build::search(&live.fields, query, &search.filter);
     let top = TopDocs::with_limit(search.limit.max(1)).and_offset(search.offset);
-    let ask = Ask {
-        searcher: &searcher,
-        query: built.as_ref(),
-    };
+    let ask = Ask { searcher: &searcher, query: built.as_ref() };
     match search.sort {
         Sort::Relevance if *query != Query::All => ask.with(top.order_by_score(), |score| *score),
-        Sort::Relevance | Sort::Newest => ask
-            .with(top.order_by_fast_field::<i64>(UPDATED, Order::Desc), |_| {
-                0.0
-            }),
+        Sort::Relevance | Sort::Newest => {
+            ask.with(top.order_by_fast_field::<i64>(UPDATED, Order::Desc), |_| 0.0)
+        }
         Sort::Oldest => ask.with(top.order_by_fast_field::<i64>(UPDATED, Order::Asc), |_| 0.0),
         Sort::Name => ask.with(top.order_by_string_fast_field(ORDER, Order::Asc), |_| 0.0),
         Sort::NameBackwards => {
@@ -207,11 +203,7 @@ impl Ask<'_> {
             .iter()
             .map(|(key, address)| Ok((score(key), self.searcher.doc(*address)?)))
             .collect::<tantivy::Result<_>>()?;
-        Ok(Answer {
-            documents,
-            total,
-            counts,
-        })
+        Ok(Answer { documents, total, counts })
     }
 }
 
@@ -231,26 +223,16 @@ fn show(
     let mut items = Vec::new();
     for (score, document) in answer.documents {
         let key = live.key_of(&document);
-        let card = key
-            .map(|key| store::find(records, &key))
-            .transpose()?
-            .flatten();
+        let card = key.map(|key| store::find(records, &key)).transpose()?.flatten();
         match card.filter(|card| search.filter.holds(card)) {
             Some(card) => {
                 let highlights = highlights(&mut marker, &card);
-                items.push(Hit {
-                    card,
-                    score,
-                    highlights,
-                });
+                items.push(Hit { card, score, highlights });
             }
             None => total = total.saturating_sub(1),
         }
     }
-    let facets = FACETS
-        .iter()
-        .map(|field| (*field).to_owned())
-        .zip(answer.counts);
+    let facets = FACETS.iter().map(|field| (*field).to_owned()).zip(answer.counts);
     Ok(Found {
         items,
         total,
@@ -261,19 +243,10 @@ fn show(
 }
 
 fn highlights(marker: &mut Marker, card: &Card) -> BTreeMap<String, String> {
-    let texts: Vec<(&str, String)> = card
-        .fields
-        .iter()
-        .map(|(field, value)| (field.as_str(), plain(value)))
-        .collect();
-    let key = [
-        ("name", card.key.name.as_str()),
-        ("version", card.key.version.as_str()),
-    ];
-    marker.mark(
-        key.into_iter()
-            .chain(texts.iter().map(|(field, text)| (*field, text.as_str()))),
-    )
+    let texts: Vec<(&str, String)> =
+        card.fields.iter().map(|(field, value)| (field.as_str(), plain(value))).collect();
+    let key = [("name", card.key.name.as_str()), ("version", card.key.version.as_str())];
+    marker.mark(key.into_iter().chain(texts.iter().map(|(field, text)| (*field, text.as_str()))))
 }
 
 fn plain(value: &Value) -> String {

@@ -72,10 +72,7 @@ impl Query {
         if text.trim().is_empty() {
             return Self::All;
         }
-        let mut parser = Parser {
-            tokens: tokens(text),
-            at: 0,
-        };
+        let mut parser = Parser { tokens: tokens(text), at: 0 };
         let mut parts = Vec::new();
         // A closing bracket too many ends nothing: what follows still counts.
         while parser.at < parser.tokens.len() {
@@ -133,10 +130,8 @@ fn tokens(text: &str) -> Vec<Token> {
             ')' | '）' => found.push(Token::Close),
             '"' | '“' | '”' => {
                 // A phrase that is not ended goes on to the end.
-                let phrase: String = chars
-                    .by_ref()
-                    .take_while(|c| !matches!(c, '"' | '“' | '”'))
-                    .collect();
+                let phrase: String =
+                    chars.by_ref().take_while(|c| !matches!(c, '"' | '“' | '”')).collect();
                 found.push(Token::Phrase(phrase));
             }
             c if c.is_whitespace() => {}
@@ -169,10 +164,7 @@ fn word_token(word: String) -> Token {
 
 fn field(name: &str) -> Option<Field> {
     let name = name.to_lowercase();
-    FIELDS
-        .iter()
-        .find(|(known, _)| *known == name)
-        .map(|(_, field)| *field)
+    FIELDS.iter().find(|(known, _)| *known == name).map(|(_, field)| *field)
 }
 
 struct Parser {
@@ -227,11 +219,7 @@ impl Parser {
                     return None;
                 }
                 // `NOT NOT NOT …` goes in circles no deeper than brackets do.
-                let inner = if depth < DEPTH_MAX {
-                    self.part(field, depth + 1)
-                } else {
-                    None
-                };
+                let inner = if depth < DEPTH_MAX { self.part(field, depth + 1) } else { None };
                 inner.map(|inner| match inner {
                     Query::Not(twice) => *twice,
                     other => Query::Not(Box::new(other)),
@@ -254,10 +242,7 @@ impl Parser {
 fn within(query: Query, field: Option<Field>) -> Query {
     let each = |parts: Vec<Query>| parts.into_iter().map(|part| within(part, field)).collect();
     match query {
-        Query::Leaf(leaf) => Query::Leaf(Leaf {
-            field: leaf.field.or(field),
-            ..leaf
-        }),
+        Query::Leaf(leaf) => Query::Leaf(Leaf { field: leaf.field.or(field), ..leaf }),
         Query::And(parts) => Query::And(each(parts)),
         Query::Or(parts) => Query::Or(each(parts)),
         Query::Not(part) => Query::Not(Box::new(within(*part, field))),
@@ -269,9 +254,7 @@ fn word_leaf(outer: Option<Field>, word: String) -> Option<Query> {
     if word == "*" {
         return Some(Query::All);
     }
-    let named = word
-        .split_once([':', '：'])
-        .and_then(|(name, rest)| Some((field(name)?, rest)));
+    let named = word.split_once([':', '：']).and_then(|(name, rest)| Some((field(name)?, rest)));
     let (own, text) = match named {
         Some((field, rest)) => (Some(field), rest.to_owned()),
         None => (outer, word),
@@ -284,13 +267,7 @@ fn word_leaf(outer: Option<Field>, word: String) -> Option<Query> {
 
 /// A leaf, where there is a word in it.
 fn leaf(field: Option<Field>, text: String, is_prefix: bool) -> Option<Query> {
-    text.chars()
-        .any(char::is_alphanumeric)
-        .then_some(Query::Leaf(Leaf {
-            field,
-            text,
-            is_prefix,
-        }))
+    text.chars().any(char::is_alphanumeric).then_some(Query::Leaf(Leaf { field, text, is_prefix }))
 }
 
 #[cfg(test)]
@@ -298,27 +275,16 @@ mod tests {
     use super::*;
 
     fn word(text: &str) -> Query {
-        Query::Leaf(Leaf {
-            field: None,
-            text: text.into(),
-            is_prefix: false,
-        })
+        Query::Leaf(Leaf { field: None, text: text.into(), is_prefix: false })
     }
 
     fn in_field(field: Field, text: &str) -> Query {
-        Query::Leaf(Leaf {
-            field: Some(field),
-            text: text.into(),
-            is_prefix: false,
-        })
+        Query::Leaf(Leaf { field: Some(field), text: text.into(), is_prefix: false })
     }
 
     #[test]
     fn what_is_meant_is_read() {
-        assert_eq!(
-            Query::read("wind power"),
-            Query::And(vec![word("wind"), word("power")])
-        );
+        assert_eq!(Query::read("wind power"), Query::And(vec![word("wind"), word("power")]));
         assert_eq!(
             Query::read("a AND (b OR NOT c)"),
             Query::And(vec![
@@ -327,14 +293,8 @@ mod tests {
             ])
         );
         assert_eq!(Query::read("name:风电"), in_field(Field::Name, "风电"));
-        assert_eq!(
-            Query::read("summary:\"a b\""),
-            in_field(Field::Summary, "a b")
-        );
-        assert_eq!(
-            Query::read("label:site:XJJX"),
-            in_field(Field::Labels, "site:XJJX")
-        );
+        assert_eq!(Query::read("summary:\"a b\""), in_field(Field::Summary, "a b"));
+        assert_eq!(Query::read("label:site:XJJX"), in_field(Field::Labels, "site:XJJX"));
         assert_eq!(Query::read("power:curve"), word("power:curve"));
         assert_eq!(
             Query::read("name:(a b)"),
@@ -346,23 +306,12 @@ mod tests {
 
     #[test]
     fn what_makes_no_sense_is_left_out() {
-        for nothing in [
-            "AND AND (",
-            "!!!",
-            "()",
-            "OR",
-            "NOT",
-            "\"\"",
-            "name:",
-            "((((",
-            "))))",
-            "NOT )",
-        ] {
+        for nothing in
+            ["AND AND (", "!!!", "()", "OR", "NOT", "\"\"", "name:", "((((", "))))", "NOT )"]
+        {
             assert_eq!(Query::read(nothing), Query::Nothing, "{nothing}");
         }
-        for lenient in [
-            "wind )", "( wind", "wind AND", "OR wind", "wind (", "\"wind",
-        ] {
+        for lenient in ["wind )", "( wind", "wind AND", "OR wind", "wind (", "\"wind"] {
             assert_eq!(Query::read(lenient), word("wind"), "{lenient}");
         }
         let deep = format!("{}wind{}", "(".repeat(4000), ")".repeat(4000));

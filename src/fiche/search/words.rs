@@ -56,11 +56,7 @@ pub(super) struct Stems(TextAnalyzer);
 impl Default for Stems {
     fn default() -> Self {
         let stemmer = Stemmer::default();
-        Self(
-            TextAnalyzer::builder(RawTokenizer::default())
-                .filter(stemmer)
-                .build(),
-        )
+        Self(TextAnalyzer::builder(RawTokenizer::default()).filter(stemmer).build())
     }
 }
 
@@ -100,12 +96,7 @@ impl<'a> Words<'a> {
 
     fn push(&mut self, text: String, position: usize, from: usize, to: usize) {
         if !text.is_empty() && text.len() <= WORD_MAX {
-            self.waiting.push_back(Word {
-                text,
-                position,
-                from,
-                to,
-            });
+            self.waiting.push_back(Word { text, position, from, to });
         }
     }
 
@@ -113,12 +104,7 @@ impl<'a> Words<'a> {
     fn dense(&mut self, from: usize, c: char) {
         let to = from + c.len_utf8();
         self.push(fold(c.encode_utf8(&mut [0; 4])), self.position, from, to);
-        if let Some((_, next)) = self
-            .chars
-            .peek()
-            .copied()
-            .filter(|(_, next)| is_dense(*next))
-        {
+        if let Some((_, next)) = self.chars.peek().copied().filter(|(_, next)| is_dense(*next)) {
             let pair: String = [c, next].iter().collect();
             self.push(fold(&pair), self.position, from, to + next.len_utf8());
         }
@@ -155,10 +141,7 @@ impl<'a> Words<'a> {
 
     /// Whether the text goes on with a letter at `at`.
     fn joins(&self, at: usize) -> bool {
-        self.text
-            .get(at..)
-            .and_then(|rest| rest.chars().next())
-            .is_some_and(is_letter)
+        self.text.get(at..).and_then(|rest| rest.chars().next()).is_some_and(is_letter)
     }
 
     fn part(&mut self, from: usize, to: usize) {
@@ -167,11 +150,7 @@ impl<'a> Words<'a> {
         let pieces = pieces(text);
         if pieces.len() > 1 {
             for (start, end) in pieces {
-                self.word(
-                    self.slice(from + start, from + end),
-                    from + start,
-                    from + end,
-                );
+                self.word(self.slice(from + start, from + end), from + start, from + end);
             }
         }
     }
@@ -279,10 +258,7 @@ impl Tokenizer for WordTokenizer {
 
     fn token_stream<'a>(&'a mut self, text: &'a str) -> WordStream<'a> {
         self.token.reset();
-        WordStream {
-            words: Words::of(text, &mut self.stems),
-            token: &mut self.token,
-        }
+        WordStream { words: Words::of(text, &mut self.stems), token: &mut self.token }
     }
 }
 
@@ -313,9 +289,7 @@ mod tests {
 
     fn words(text: &str) -> Vec<(String, usize)> {
         let mut stems = Stems::default();
-        Words::of(text, &mut stems)
-            .map(|word| (word.text, word.position))
-            .collect()
+        Words::of(text, &mut stems).map(|word| (word.text, word.position)).collect()
     }
 
     fn texts(text: &str) -> Vec<String> {
@@ -335,10 +309,7 @@ mod tests {
     fn identifiers_are_found_whole_and_in_parts() {
         assert_eq!(texts("LSTM-v2"), ["lstm-v2", "lstm", "v2", "v", "2"]);
         assert_eq!(texts("1.2.0."), ["1.2.0", "1", "2", "0"]);
-        assert_eq!(
-            texts("WindPower"),
-            ["windpow", "windpower", "wind", "power"]
-        );
+        assert_eq!(texts("WindPower"), ["windpow", "windpower", "wind", "power"]);
         assert_eq!(texts("GBDT_功率"), ["gbdt", "功", "功率", "率"]);
         assert_eq!(texts("forecasting"), ["forecast", "forecasting"]);
         assert_eq!(texts("ＬＳＴＭ"), ["lstm"]);
@@ -370,10 +341,7 @@ mod tests {
         ] {
             let there = words(&format!("x {text} y"));
             for (offset, wanted) in wanted(text, &mut stems) {
-                assert!(
-                    there.contains(&(wanted.clone(), offset + 1)),
-                    "{text}: {wanted}"
-                );
+                assert!(there.contains(&(wanted.clone(), offset + 1)), "{text}: {wanted}");
             }
         }
     }

@@ -56,17 +56,8 @@ impl FromStr for Role {
 }
 
 /// The modules that scopes and routes name.
-pub const MODULES: &[&str] = &[
-    "fiche",
-    "cask",
-    "trajectory",
-    "liquid",
-    "atom",
-    "dashare",
-    "plugins",
-    "access",
-    "system",
-];
+pub const MODULES: &[&str] =
+    &["fiche", "cask", "trajectory", "liquid", "atom", "dashare", "plugins", "access", "system"];
 
 /// What a credential allows: `<module>:<read|write>`. `*` stands for every module; write includes
 /// read.
@@ -87,12 +78,7 @@ impl Scope {
 
 impl fmt::Display for Scope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{}:{}",
-            self.module,
-            if self.write { "write" } else { "read" }
-        )
+        write!(f, "{}:{}", self.module, if self.write { "write" } else { "read" })
     }
 }
 
@@ -107,10 +93,7 @@ impl FromStr for Scope {
                 _ => return None,
             };
             let known = module == "*" || MODULES.contains(&module);
-            known.then(|| Self {
-                module: module.to_owned(),
-                write,
-            })
+            known.then(|| Self { module: module.to_owned(), write })
         });
         parsed.ok_or_else(|| {
             Error::new(
@@ -130,9 +113,7 @@ impl Serialize for Scope {
 
 impl<'de> Deserialize<'de> for Scope {
     fn deserialize<D: serde::Deserializer<'de>>(from: D) -> std::result::Result<Self, D::Error> {
-        String::deserialize(from)?
-            .parse()
-            .map_err(serde::de::Error::custom)
+        String::deserialize(from)?.parse().map_err(serde::de::Error::custom)
     }
 }
 
@@ -150,11 +131,7 @@ pub struct Caller {
 impl Caller {
     /// A caller that may do all that its role may.
     pub fn new(name: impl Into<String>, role: Role) -> Self {
-        Self {
-            name: name.into(),
-            role,
-            scopes: None,
-        }
+        Self { name: name.into(), role, scopes: None }
     }
 
     /// The program itself: for a library's owner and for work in the background.
@@ -164,13 +141,8 @@ impl Caller {
 
     /// Whether the credential's scopes include this.
     pub fn has_scope(&self, module: &str, write: bool) -> bool {
-        let wanted = Scope {
-            module: module.to_owned(),
-            write,
-        };
-        self.scopes
-            .as_ref()
-            .is_none_or(|scopes| scopes.iter().any(|scope| scope.covers(&wanted)))
+        let wanted = Scope { module: module.to_owned(), write };
+        self.scopes.as_ref().is_none_or(|scopes| scopes.iter().any(|scope| scope.covers(&wanted)))
     }
 
     /// Refuses unless the caller may do what `needs` asks for.
@@ -188,10 +160,7 @@ impl Caller {
         Err(Error::new(
             Kind::Denied,
             "not_allowed",
-            format!(
-                "`{}` ({}) may not do this: it needs {needs}",
-                self.name, self.role
-            ),
+            format!("`{}` ({}) may not do this: it needs {needs}", self.name, self.role),
         ))
     }
 }
@@ -232,10 +201,7 @@ mod tests {
 
     fn scoped(role: Role, scopes: &[&str]) -> Caller {
         let scopes = scopes.iter().map(|text| text.parse().unwrap()).collect();
-        Caller {
-            scopes: Some(scopes),
-            ..Caller::new("ada", role)
-        }
+        Caller { scopes: Some(scopes), ..Caller::new("ada", role) }
     }
 
     #[test]
@@ -243,59 +209,21 @@ mod tests {
         let write = Needs::Write("fiche");
         assert!(Caller::new("ada", Role::Publisher).must(write).is_ok());
         assert!(Caller::new("ada", Role::Viewer).must(write).is_err());
-        assert!(
-            scoped(Role::Publisher, &["fiche:write"])
-                .must(write)
-                .is_ok()
-        );
-        assert!(
-            scoped(Role::Publisher, &["fiche:read"])
-                .must(write)
-                .is_err()
-        );
-        assert!(
-            scoped(Role::Publisher, &["cask:write"])
-                .must(write)
-                .is_err()
-        );
+        assert!(scoped(Role::Publisher, &["fiche:write"]).must(write).is_ok());
+        assert!(scoped(Role::Publisher, &["fiche:read"]).must(write).is_err());
+        assert!(scoped(Role::Publisher, &["cask:write"]).must(write).is_err());
         assert!(scoped(Role::Viewer, &["*:write"]).must(write).is_err());
         assert!(scoped(Role::Admin, &["*:write"]).must(write).is_ok());
-        assert!(
-            Caller::new("ada", Role::Consumer)
-                .must(Needs::Granted("dashare"))
-                .is_ok()
-        );
-        assert!(
-            Caller::new("ada", Role::Consumer)
-                .must(Needs::Read("dashare"))
-                .is_err()
-        );
-        assert!(
-            scoped(Role::Admin, &["fiche:write"])
-                .must(Needs::Admin("access"))
-                .is_err()
-        );
+        assert!(Caller::new("ada", Role::Consumer).must(Needs::Granted("dashare")).is_ok());
+        assert!(Caller::new("ada", Role::Consumer).must(Needs::Read("dashare")).is_err());
+        assert!(scoped(Role::Admin, &["fiche:write"]).must(Needs::Admin("access")).is_err());
     }
 
     #[test]
     fn scopes_are_read_strictly() {
-        assert_eq!(
-            "fiche:write".parse::<Scope>().unwrap().to_string(),
-            "fiche:write"
-        );
-        for wrong in [
-            "fiche",
-            "fiche:",
-            "fiche:delete",
-            "unknown:read",
-            ":read",
-            "",
-        ] {
-            assert_eq!(
-                wrong.parse::<Scope>().unwrap_err().code(),
-                "bad_scope",
-                "{wrong}"
-            );
+        assert_eq!("fiche:write".parse::<Scope>().unwrap().to_string(), "fiche:write");
+        for wrong in ["fiche", "fiche:", "fiche:delete", "unknown:read", ":read", ""] {
+            assert_eq!(wrong.parse::<Scope>().unwrap_err().code(), "bad_scope", "{wrong}");
         }
     }
 }

@@ -98,10 +98,7 @@ pub fn routes(access: Access, audits: Vec<(&'static str, SharedRecords)>) -> Rou
                 .paged()
                 .answers::<List<AuditShape>>(200),
         )
-        .with_state(Rooms {
-            access,
-            audits: Arc::new(audits),
-        })
+        .with_state(Rooms { access, audits: Arc::new(audits) })
 }
 
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
@@ -123,14 +120,8 @@ async fn login(
     extensions: Extensions,
     JsonBody(body): JsonBody<LoginBody>,
 ) -> Result<Json<Login>> {
-    let source = extensions
-        .get::<Source>()
-        .map_or_else(|| Arc::from("unknown"), |s| s.0.clone());
-    let work = move || {
-        rooms
-            .access
-            .login(&body.username, &body.password, &source, Shown::Jwt)
-    };
+    let source = extensions.get::<Source>().map_or_else(|| Arc::from("unknown"), |s| s.0.clone());
+    let work = move || rooms.access.login(&body.username, &body.password, &source, Shown::Jwt);
     off_thread(work).await.map(Json)
 }
 
@@ -149,14 +140,8 @@ struct WhoAmI {
 }
 
 async fn whoami(caller: Caller) -> Json<WhoAmI> {
-    let scopes = caller
-        .scopes
-        .map(|scopes| scopes.iter().map(ToString::to_string).collect());
-    Json(WhoAmI {
-        name: caller.name,
-        role: caller.role.to_string(),
-        scopes,
-    })
+    let scopes = caller.scopes.map(|scopes| scopes.iter().map(ToString::to_string).collect());
+    Json(WhoAmI { name: caller.name, role: caller.role.to_string(), scopes })
 }
 
 /// An account.
@@ -170,10 +155,7 @@ struct UserShape {
 
 /// What an account is to become.
 #[derive(Deserialize, utoipa::ToSchema)]
-#[expect(
-    dead_code,
-    reason = "describes the body for the API's description; UserDraft reads it"
-)]
+#[expect(dead_code, reason = "describes the body for the API's description; UserDraft reads it")]
 struct UserBody {
     password: Option<String>,
     role: Option<String>,
@@ -205,22 +187,12 @@ async fn put_user(
 ) -> Result<impl IntoResponse> {
     let work = move || {
         if conditions.create_only && rooms.access.user(&name).is_ok() {
-            return Err(Error::new(
-                Kind::Stale,
-                "user_exists",
-                format!("`{name}` exists already"),
-            ));
+            return Err(Error::new(Kind::Stale, "user_exists", format!("`{name}` exists already")));
         }
-        rooms
-            .access
-            .put_user(&caller, &name, &draft, conditions.revision)
+        rooms.access.put_user(&caller, &name, &draft, conditions.revision)
     };
     let (user, is_new) = off_thread(work).await?;
-    let status = if is_new {
-        StatusCode::CREATED
-    } else {
-        StatusCode::OK
-    };
+    let status = if is_new { StatusCode::CREATED } else { StatusCode::OK };
     Ok((status, etag(user.revision), Json(user)))
 }
 
@@ -277,18 +249,9 @@ impl TokenBody {
             None
         });
         if !faults.is_empty() {
-            return Err(Error::invalid(
-                "bad_token",
-                "the token cannot be made so",
-                faults,
-            ));
+            return Err(Error::invalid("bad_token", "the token cannot be made so", faults));
         }
-        Ok(TokenDraft {
-            name: self.name,
-            user: self.user,
-            scopes,
-            lifetime,
-        })
+        Ok(TokenDraft { name: self.name, user: self.user, scopes, lifetime })
     }
 }
 
@@ -341,11 +304,7 @@ impl Rooms {
         let mut lines = Vec::new();
         for (module, records) in self.audits.iter() {
             for (id, line) in feed::read_audit(records.as_ref(), before, limit)? {
-                lines.push(AuditShape {
-                    id,
-                    module: (*module).to_owned(),
-                    line,
-                });
+                lines.push(AuditShape { id, module: (*module).to_owned(), line });
             }
         }
         lines.sort_by(|a, b| b.id.cmp(&a.id));

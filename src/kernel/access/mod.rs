@@ -145,11 +145,8 @@ pub enum Shown {
 impl Access {
     /// Opens the accounts in `records`.
     pub fn open(records: SharedRecords, clock: Arc<dyn Clock>, config: Config) -> Result<Self> {
-        let hasher = Hasher::new(
-            config.argon2_memory_kib,
-            config.argon2_passes,
-            config.argon2_lanes,
-        )?;
+        let hasher =
+            Hasher::new(config.argon2_memory_kib, config.argon2_passes, config.argon2_lanes)?;
         let key = signing_key(&records)?;
         Ok(Self {
             inner: Arc::new(Inner {
@@ -218,10 +215,7 @@ impl Access {
 
     /// Signs in. After a few failures from the same account or address, later tries wait.
     pub fn login(&self, name: &str, password: &str, source: &str, shown: Shown) -> Result<Login> {
-        let places = [
-            throttle_key("account", name),
-            throttle_key("source", source),
-        ];
+        let places = [throttle_key("account", name), throttle_key("source", source)];
         self.must_not_wait(&places)?;
         let found = self.user_row(name)?;
         let phc = found.as_ref().and_then(|(user, _)| user.phc.as_deref());
@@ -258,11 +252,7 @@ impl Access {
             return Ok(());
         }
         self.note_failure(name, places)?;
-        Err(Error::new(
-            Kind::Unauthenticated,
-            "bad_login",
-            "the name or the password is wrong",
-        ))
+        Err(Error::new(Kind::Unauthenticated, "bad_login", "the name or the password is wrong"))
     }
 
     fn start_session(
@@ -301,35 +291,18 @@ impl Access {
         let mut set = ChangeSet::new()
             .put(format!("session/{id}"), Expect::Absent, encode(&session)?)
             .delete(&places[0], Expect::Any);
-        if user
-            .phc
-            .as_deref()
-            .is_some_and(|phc| self.inner.hasher.is_outdated(phc))
-        {
-            let renewed = UserRow {
-                phc: Some(self.inner.hasher.hash(password)?),
-                ..user.clone()
-            };
-            set = set.put(
-                user_key(&user.name),
-                Expect::Revision(revision),
-                encode(&renewed)?,
-            );
+        if user.phc.as_deref().is_some_and(|phc| self.inner.hasher.is_outdated(phc)) {
+            let renewed = UserRow { phc: Some(self.inner.hasher.hash(password)?), ..user.clone() };
+            set = set.put(user_key(&user.name), Expect::Revision(revision), encode(&renewed)?);
         }
         let set = self.audited(set, &user.name, "login", &user.name, "done")?;
         self.inner.records.apply(set)?;
-        Ok(Login {
-            token,
-            expires_at,
-            role: user.role,
-        })
+        Ok(Login { token, expires_at, role: user.role })
     }
 
     fn failures(&self, place: &str) -> Result<FailuresRow> {
         let row = self.inner.records.get(place)?;
-        row.map(|row| decode(&row.value))
-            .transpose()
-            .map(Option::unwrap_or_default)
+        row.map(|row| decode(&row.value)).transpose().map(Option::unwrap_or_default)
     }
 
     fn note_failure(&self, name: &str, places: &[String; 2]) -> Result<()> {
@@ -351,11 +324,7 @@ impl Access {
 
     /// Whether there is any account.
     pub fn has_users(&self) -> Result<bool> {
-        Ok(!self
-            .inner
-            .records
-            .scan(&Scan::prefix("user/").limit(1))?
-            .is_empty())
+        Ok(!self.inner.records.scan(&Scan::prefix("user/").limit(1))?.is_empty())
     }
 
     /// One account.
@@ -369,9 +338,7 @@ impl Access {
         let mut scan = Scan::prefix("user/").limit(limit);
         scan.after = after.map(user_key);
         let rows = self.inner.records.scan(&scan)?;
-        rows.iter()
-            .map(|row| Ok(shown_user(&decode(&row.value)?, row.revision)))
-            .collect()
+        rows.iter().map(|row| Ok(shown_user(&decode(&row.value)?, row.revision))).collect()
     }
 
     /// Makes an account or changes one; answers whether it is new. A new password or role ends the
@@ -403,10 +370,9 @@ impl Access {
     fn drafted(&self, name: &Name, draft: &UserDraft, old: Option<&UserRow>) -> Result<UserRow> {
         let mut faults = Vec::new();
         let role = match (&draft.role, old) {
-            (Some(text), _) => text
-                .parse()
-                .map_err(|e: Error| faults.extend(e.faults().to_vec()))
-                .ok(),
+            (Some(text), _) => {
+                text.parse().map_err(|e: Error| faults.extend(e.faults().to_vec())).ok()
+            }
             (None, Some(old)) => Some(old.role),
             (None, None) => {
                 faults.push(Fault::new(
@@ -453,11 +419,7 @@ impl Access {
             self.refuse_last_admin(name)?;
         }
         let mut set = ChangeSet::new().delete(user_key(name), Expect::Revision(revision));
-        for token in self
-            .token_rows()?
-            .into_iter()
-            .filter(|token| token.user == name)
-        {
+        for token in self.token_rows()?.into_iter().filter(|token| token.user == name) {
             set = set.delete(format!("token/{}", token.id), Expect::Any);
         }
         for row in self.inner.records.scan(&Scan::prefix("session/"))? {
@@ -471,10 +433,7 @@ impl Access {
 
     fn refuse_last_admin(&self, name: &str) -> Result<()> {
         let others = self.users(None, 0)?;
-        if others
-            .iter()
-            .any(|user| user.role == Role::Admin && user.name != name)
-        {
+        if others.iter().any(|user| user.role == Role::Admin && user.name != name) {
             return Ok(());
         }
         Err(Error::new(
@@ -493,15 +452,10 @@ impl Access {
         let (owner, _) = self.user_row(&user)?.ok_or_else(|| no_user(&user))?;
         let mut faults = Vec::new();
         if draft.scopes.is_empty() {
-            faults.push(Fault::new(
-                "/scopes",
-                "a token needs scopes, such as [\"fiche:read\"]",
-            ));
+            faults.push(Fault::new("/scopes", "a token needs scopes, such as [\"fiche:read\"]"));
         }
-        for scope in draft
-            .scopes
-            .iter()
-            .filter(|scope| !caller.has_scope(&scope.module, scope.write))
+        for scope in
+            draft.scopes.iter().filter(|scope| !caller.has_scope(&scope.module, scope.write))
         {
             faults.push(Fault::new(
                 "/scopes",
@@ -516,11 +470,7 @@ impl Access {
             faults.push(Fault::new("/expires_in", "between 1s and ten years"));
         }
         if !faults.is_empty() {
-            return Err(Error::invalid(
-                "bad_token",
-                "the token cannot be made so",
-                faults,
-            ));
+            return Err(Error::invalid("bad_token", "the token cannot be made so", faults));
         }
         let plain = PlainToken::new()?;
         let expires_at = self.now().after(lifetime);
@@ -536,11 +486,7 @@ impl Access {
         let set = ChangeSet::new().put(format!("token/{}", row.id), Expect::Absent, encode(&row)?);
         let set = self.audited(set, &caller.name, "token.make", &row.id, "done")?;
         self.inner.records.apply(set)?;
-        Ok(NewToken {
-            id: plain.id,
-            token: plain.text,
-            expires_at,
-        })
+        Ok(NewToken { id: plain.id, token: plain.text, expires_at })
     }
 
     /// The caller's tokens; all of them for an admin.
@@ -555,12 +501,7 @@ impl Access {
             created_at: token.created_at,
             expires_at: token.expires_at,
         };
-        Ok(self
-            .token_rows()?
-            .into_iter()
-            .filter(mine)
-            .map(shown)
-            .collect())
+        Ok(self.token_rows()?.into_iter().filter(mine).map(shown).collect())
     }
 
     /// Ends a token at once.
@@ -582,20 +523,12 @@ impl Access {
     pub fn forget_old(&self) -> Result<usize> {
         let now = self.now();
         let mut set = ChangeSet::new();
-        for row in self
-            .inner
-            .records
-            .scan(&Scan::prefix("session/").limit(10_000))?
-        {
+        for row in self.inner.records.scan(&Scan::prefix("session/").limit(10_000))? {
             if decode::<SessionRow>(&row.value)?.expires_at <= now {
                 set = set.delete(row.key, Expect::Any);
             }
         }
-        for row in self
-            .inner
-            .records
-            .scan(&Scan::prefix("throttle/").limit(10_000))?
-        {
+        for row in self.inner.records.scan(&Scan::prefix("throttle/").limit(10_000))? {
             let failures = decode::<FailuresRow>(&row.value)?;
             if now.since(failures.last) > Duration::from_hours(24) {
                 set = set.delete(row.key, Expect::Any);
@@ -615,8 +548,7 @@ impl Access {
 
     fn user_row(&self, name: &str) -> Result<Option<(UserRow, u64)>> {
         let row = self.inner.records.get(&user_key(name))?;
-        row.map(|row| Ok((decode(&row.value)?, row.revision)))
-            .transpose()
+        row.map(|row| Ok((decode(&row.value)?, row.revision))).transpose()
     }
 
     fn audited(
@@ -649,19 +581,12 @@ fn signing_key(records: &SharedRecords) -> Result<[u8; 32]> {
             return Err(error);
         }
     }
-    let kept = records
-        .get(ROW)?
-        .and_then(|row| <[u8; 32]>::try_from(row.value).ok());
+    let kept = records.get(ROW)?.and_then(|row| <[u8; 32]>::try_from(row.value).ok());
     kept.ok_or_else(|| Error::internal("the signing key is damaged"))
 }
 
 fn shown_user(user: &UserRow, revision: u64) -> User {
-    User {
-        name: user.name.clone(),
-        role: user.role,
-        created_at: user.created_at,
-        revision,
-    }
+    User { name: user.name.clone(), role: user.role, created_at: user.created_at, revision }
 }
 
 fn user_key(name: &str) -> String {
@@ -675,9 +600,5 @@ fn throttle_key(kind: &str, who: &str) -> String {
 
 fn no_user(name: &str) -> Error {
     let shown: String = name.chars().filter(|c| !c.is_control()).take(64).collect();
-    Error::new(
-        Kind::NotFound,
-        "user_not_found",
-        format!("there is no account `{shown}`"),
-    )
+    Error::new(Kind::NotFound, "user_not_found", format!("there is no account `{shown}`"))
 }

@@ -77,11 +77,7 @@ pub fn check(password: &str, user: &str) -> Result<()> {
         return Ok(());
     }
     let why: Vec<_> = faults.iter().map(|fault| fault.detail.as_str()).collect();
-    Err(Error::invalid(
-        "bad_password",
-        format!("the password {}", why.join(" and ")),
-        faults,
-    ))
+    Err(Error::invalid("bad_password", format!("the password {}", why.join(" and ")), faults))
 }
 
 /// Hashes and compares passwords, two at a time.
@@ -105,11 +101,7 @@ impl Hasher {
             ));
         }
         let params = Params::new(memory_kib, passes, lanes, None).map_err(|source| {
-            Error::new(
-                Kind::Config,
-                "bad_hash",
-                format!("access.argon2_…: {source}"),
-            )
+            Error::new(Kind::Config, "bad_hash", format!("access.argon2_…: {source}"))
         })?;
         Ok(Self {
             argon: Argon2::new(Algorithm::Argon2id, Version::V0x13, params),
@@ -142,10 +134,7 @@ impl Hasher {
         self.in_turn(|| {
             let parsed = PasswordHash::new(phc)
                 .map_err(|source| Error::internal(format!("a kept password: {source}")))?;
-            let same = self
-                .argon
-                .verify_password(password.as_bytes(), &parsed)
-                .is_ok();
+            let same = self.argon.verify_password(password.as_bytes(), &parsed).is_ok();
             Ok(same && kept.is_some())
         })
     }
@@ -153,14 +142,13 @@ impl Hasher {
     /// Whether a kept hash was made with other parameters and should be made anew at sign-in.
     pub(super) fn is_outdated(&self, phc: &str) -> bool {
         let wanted = self.argon.params();
-        PasswordHash::new(phc)
-            .ok()
-            .and_then(|kept| Params::try_from(&kept).ok())
-            .is_none_or(|kept| {
+        PasswordHash::new(phc).ok().and_then(|kept| Params::try_from(&kept).ok()).is_none_or(
+            |kept| {
                 kept.m_cost() != wanted.m_cost()
                     || kept.t_cost() != wanted.t_cost()
                     || kept.p_cost() != wanted.p_cost()
-            })
+            },
+        )
     }
 
     fn dummy(&self) -> Result<&str> {
@@ -168,10 +156,7 @@ impl Hasher {
             let phc = self.hash("nobody has this password")?;
             let _other_was_first = self.dummy.set(phc);
         }
-        self.dummy
-            .get()
-            .map(String::as_str)
-            .ok_or_else(|| Error::internal("no dummy hash"))
+        self.dummy.get().map(String::as_str).ok_or_else(|| Error::internal("no dummy hash"))
     }
 
     fn in_turn<T>(&self, work: impl FnOnce() -> T) -> T {
@@ -206,25 +191,13 @@ mod tests {
 
     #[test]
     fn weak_passwords_are_refused_with_reasons() {
-        for weak in [
-            "",
-            "short",
-            "password1234",
-            "aaaaaaaaaaaa",
-            "ada-ada-ada-drip",
-            &"x".repeat(2000),
-        ] {
-            assert_eq!(
-                check(weak, "ada").unwrap_err().code(),
-                "bad_password",
-                "{weak}"
-            );
+        for weak in
+            ["", "short", "password1234", "aaaaaaaaaaaa", "ada-ada-ada-drip", &"x".repeat(2000)]
+        {
+            assert_eq!(check(weak, "ada").unwrap_err().code(), "bad_password", "{weak}");
         }
-        for good in [
-            "kites over the ridge",
-            "风电场的密码要足够长才可以",
-            &random().unwrap(),
-        ] {
+        for good in ["kites over the ridge", "风电场的密码要足够长才可以", &random().unwrap()]
+        {
             assert!(check(good, "ada").is_ok(), "{good}");
         }
     }

@@ -64,11 +64,7 @@ const HEADER: &str = r#"{"alg":"HS256","typ":"JWT"}"#;
 pub(super) fn sign(claims: &Claims, key: &[u8; 32]) -> Result<String> {
     let body = serde_json::to_vec(claims)
         .map_err(|source| Error::internal(format!("write claims: {source}")))?;
-    let signed = format!(
-        "{}.{}",
-        URL_SAFE_NO_PAD.encode(HEADER),
-        URL_SAFE_NO_PAD.encode(body)
-    );
+    let signed = format!("{}.{}", URL_SAFE_NO_PAD.encode(HEADER), URL_SAFE_NO_PAD.encode(body));
     let tag = mac(key, &signed)?.finalize().into_bytes();
     Ok(format!("{signed}.{}", URL_SAFE_NO_PAD.encode(tag)))
 }
@@ -90,10 +86,8 @@ pub(super) fn verify(token: &str, key: &[u8; 32], now: Time) -> Result<Option<Cl
     if mac(key, signed)?.verify_slice(&tag).is_err() {
         return Ok(None);
     }
-    let claims = URL_SAFE_NO_PAD
-        .decode(body)
-        .ok()
-        .and_then(|bytes| serde_json::from_slice(&bytes).ok());
+    let claims =
+        URL_SAFE_NO_PAD.decode(body).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
     Ok(claims.filter(|claims: &Claims| claims.iss == "drip" && claims.exp > now.0 / 1_000_000))
 }
 
@@ -109,26 +103,14 @@ mod tests {
     use super::*;
 
     fn claims() -> Claims {
-        Claims {
-            iss: "drip".into(),
-            sub: "ada".into(),
-            jti: "1".into(),
-            iat: 0,
-            exp: 100,
-        }
+        Claims { iss: "drip".into(), sub: "ada".into(), jti: "1".into(), iat: 0, exp: 100 }
     }
 
     #[test]
     fn a_token_has_a_shape_and_an_id() {
         let token = PlainToken::new().unwrap();
         assert_eq!(PlainToken::id_of(&token.text), Some(token.id.as_str()));
-        for wrong in [
-            "",
-            "drip_",
-            "drip_x_y",
-            "Bearer",
-            "drip_0123456789abcdef_short",
-        ] {
+        for wrong in ["", "drip_", "drip_x_y", "Bearer", "drip_0123456789abcdef_short"] {
             assert_eq!(PlainToken::id_of(wrong), None);
         }
     }
@@ -158,11 +140,7 @@ mod tests {
             String::new(),
             "..".into(),
         ] {
-            assert_eq!(
-                verify(&forged, &[1; 32], Time(0)).unwrap(),
-                None,
-                "{forged}"
-            );
+            assert_eq!(verify(&forged, &[1; 32], Time(0)).unwrap(), None, "{forged}");
         }
     }
 }

@@ -20,14 +20,7 @@ pub(super) fn wait(failures: FailuresRow, free: u32, now: Time) -> Option<Durati
 /// The failures after one more.
 pub(super) fn one_more(failures: FailuresRow, now: Time) -> FailuresRow {
     let forgotten = now.since(failures.last) > FORGOTTEN_AFTER;
-    FailuresRow {
-        count: if forgotten {
-            1
-        } else {
-            failures.count.saturating_add(1)
-        },
-        last: now,
-    }
+    FailuresRow { count: if forgotten { 1 } else { failures.count.saturating_add(1) }, last: now }
 }
 
 #[cfg(test)]

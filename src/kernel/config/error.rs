@@ -21,27 +21,15 @@ pub(super) fn missing(path: &Path, why: impl std::fmt::Display) -> Error {
 /// Settings that nobody knows, and nothing else.
 pub(super) fn unknown(faults: Vec<Fault>) -> Error {
     let count = faults.len();
-    let what = if count == 1 {
-        "a setting is".into()
-    } else {
-        format!("{count} settings are")
-    };
-    Error::new(
-        Kind::Config,
-        "config_unknown_key",
-        format!("{what} not known to this Drip"),
-    )
-    .with_faults(bounded(faults))
+    let what = if count == 1 { "a setting is".into() } else { format!("{count} settings are") };
+    Error::new(Kind::Config, "config_unknown_key", format!("{what} not known to this Drip"))
+        .with_faults(bounded(faults))
 }
 
 /// Settings that are wrong, of whatever kind.
 pub(super) fn bad(faults: Vec<Fault>) -> Error {
     let count = faults.len();
-    let what = if count == 1 {
-        "a setting is".into()
-    } else {
-        format!("{count} settings are")
-    };
+    let what = if count == 1 { "a setting is".into() } else { format!("{count} settings are") };
     Error::new(Kind::Config, "config_bad_value", format!("{what} wrong"))
         .with_faults(bounded(faults))
 }
@@ -69,9 +57,7 @@ pub(super) fn not_declared(key: &str, what: &str) -> Error {
 
 /// The sentence for a name that is not a setting.
 pub(super) fn unknown_sentence(name: &str, suggestion: Option<&str>) -> String {
-    let hint = suggestion
-        .map(|near| format!(": did you mean `{near}`?"))
-        .unwrap_or_default();
+    let hint = suggestion.map(|near| format!(": did you mean `{near}`?")).unwrap_or_default();
     format!("`{}` is not a setting{hint}", short(name))
 }
 

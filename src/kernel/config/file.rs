@@ -50,12 +50,7 @@ impl ConfigFile {
 
     fn new(path: &Path, text: String, mode: Option<u32>) -> Self {
         let lines = text.match_indices('\n').map(|(at, _)| at).collect();
-        Self {
-            path: path.to_owned(),
-            text,
-            mode,
-            lines,
-        }
+        Self { path: path.to_owned(), text, mode, lines }
     }
 
     /// `drip.toml:12`, as faults and `config show` name a place.
@@ -84,9 +79,7 @@ impl ConfigFile {
 
     /// The permissions when others than the owner may read or write the file.
     pub(super) fn open_to_others(&self) -> Option<u32> {
-        self.mode
-            .filter(|mode| mode & 0o077 != 0)
-            .map(|mode| mode & 0o777)
+        self.mode.filter(|mode| mode & 0o077 != 0).map(|mode| mode & 0o777)
     }
 
     /// The parser bounds how deep tables nest, so this recursion is bounded too.
@@ -129,10 +122,7 @@ pub(super) struct Unreadable {
 /// The text of a file that is at most `limit` bytes long, and its permissions where there are any.
 /// A pipe without a writer would hold us for ever, so only files and devices are opened.
 pub(super) fn read_bounded(path: &Path, limit: u64) -> Result<(String, Option<u32>), Unreadable> {
-    let other = |sentence: String| Unreadable {
-        sentence,
-        absent: false,
-    };
+    let other = |sentence: String| Unreadable { sentence, absent: false };
     let io = |source: std::io::Error| Unreadable {
         sentence: source.to_string(),
         absent: source.kind() == ErrorKind::NotFound,
@@ -185,20 +175,10 @@ fn permissions(_metadata: &std::fs::Metadata) -> Option<u32> {
 
 /// A key with a dot in it must not look like two keys.
 fn join(prefix: &str, key: &str) -> String {
-    let plain = !key.is_empty()
-        && key
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'));
-    let key = if plain {
-        key.to_owned()
-    } else {
-        format!("{key:?}")
-    };
-    if prefix.is_empty() {
-        key
-    } else {
-        format!("{prefix}.{key}")
-    }
+    let plain =
+        !key.is_empty() && key.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'));
+    let key = if plain { key.to_owned() } else { format!("{key:?}") };
+    if prefix.is_empty() { key } else { format!("{prefix}.{key}") }
 }
 
 fn owned(value: &DeValue<'_>) -> Result<toml::Value, String> {
@@ -207,23 +187,17 @@ fn owned(value: &DeValue<'_>) -> Result<toml::Value, String> {
         DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix())
             .map(toml::Value::Integer)
             .map_err(|_range| {
-                format!(
-                    "the number {} is too large",
-                    super::value::short(number.as_str())
-                )
+                format!("the number {} is too large", super::value::short(number.as_str()))
             })?,
-        DeValue::Float(number) => number
-            .as_str()
-            .parse()
-            .map(toml::Value::Float)
-            .map_err(|_form| format!("{} is not a number", super::value::short(number.as_str())))?,
+        DeValue::Float(number) => {
+            number.as_str().parse().map(toml::Value::Float).map_err(|_form| {
+                format!("{} is not a number", super::value::short(number.as_str()))
+            })?
+        }
         DeValue::Boolean(on) => toml::Value::Boolean(*on),
         DeValue::Datetime(time) => toml::Value::Datetime(*time),
         DeValue::Array(items) => toml::Value::Array(
-            items
-                .iter()
-                .map(|item| owned(item.get_ref()))
-                .collect::<Result<_, _>>()?,
+            items.iter().map(|item| owned(item.get_ref())).collect::<Result<_, _>>()?,
         ),
         DeValue::Table(table) => toml::Value::Table(
             table

@@ -62,38 +62,17 @@ impl Key {
         default: &'static str,
         doc: &'static str,
     ) -> Self {
-        Self {
-            name,
-            kind,
-            default: Some(default),
-            doc,
-            secret: false,
-            rule: Rule::Any,
-        }
+        Self { name, kind, default: Some(default), doc, secret: false, rule: Rule::Any }
     }
 
     /// A setting that has no value unless someone gives one.
     pub const fn optional(name: &'static str, kind: KeyKind, doc: &'static str) -> Self {
-        Self {
-            name,
-            kind,
-            default: None,
-            doc,
-            secret: false,
-            rule: Rule::Any,
-        }
+        Self { name, kind, default: None, doc, secret: false, rule: Rule::Any }
     }
 
     /// A secret text: it has no default, is never shown, and may stand in a file (`…_file`).
     pub const fn secret(name: &'static str, doc: &'static str) -> Self {
-        Self {
-            name,
-            kind: KeyKind::Text,
-            default: None,
-            doc,
-            secret: true,
-            rule: Rule::Any,
-        }
+        Self { name, kind: KeyKind::Text, default: None, doc, secret: true, rule: Rule::Any }
     }
 
     /// The same setting with a rule for its value.
@@ -118,11 +97,7 @@ impl Key {
             return Ok(None);
         };
         let given = literal.parse::<toml::Value>().map_err(|source| {
-            format!(
-                "the default of `{}` is not TOML: {}",
-                self.name,
-                source.message()
-            )
+            format!("the default of `{}` is not TOML: {}", self.name, source.message())
         })?;
         self.read(&given).map(Some)
     }
@@ -149,10 +124,7 @@ impl Key {
         let expected = value::expected(self.kind);
         match (self.kind, self.default) {
             (KeyKind::Text, Some(example)) => {
-                format!(
-                    "`{}` must be {expected}, such as {example}, not {got}",
-                    self.name
-                )
+                format!("`{}` must be {expected}, such as {example}, not {got}", self.name)
             }
             _ => format!("`{}` must be {expected}, not {got}", self.name),
         }

@@ -70,13 +70,8 @@ pub const KERNEL_KEYS: &[Key] = &[
         "Memory for hashing one password with argon2id (OWASP's advice).",
     )
     .must(Rule::Between(8 * KIB, 4 << 30)),
-    Key::new(
-        "access.argon2_passes",
-        Integer,
-        "2",
-        "Passes over that memory.",
-    )
-    .must(Rule::Between(1, 100)),
+    Key::new("access.argon2_passes", Integer, "2", "Passes over that memory.")
+        .must(Rule::Between(1, 100)),
     Key::new(
         "access.argon2_lanes",
         Integer,
@@ -84,13 +79,8 @@ pub const KERNEL_KEYS: &[Key] = &[
         "Lanes of argon2id; each needs 8 KiB of that memory.",
     )
     .must(Rule::Between(1, 64)),
-    Key::new(
-        "access.session_hours",
-        Integer,
-        "12",
-        "How many hours a login is valid.",
-    )
-    .must(Rule::Between(1, 8760)),
+    Key::new("access.session_hours", Integer, "12", "How many hours a login is valid.")
+        .must(Rule::Between(1, 8760)),
     Key::new(
         "access.login_attempts",
         Integer,
@@ -105,27 +95,12 @@ pub const KERNEL_KEYS: &[Key] = &[
         "How many days an API token is valid when its maker does not say.",
     )
     .must(Rule::Between(1, 3650)),
-    Key::new(
-        "script.operations",
-        Integer,
-        "50000000",
-        "Steps that a pipeline's script may take.",
-    )
-    .must(Rule::Between(1, i64::MAX)),
-    Key::new(
-        "script.deadline",
-        Duration,
-        r#""5m""#,
-        "Time that a pipeline's script may take.",
-    )
-    .must(Rule::Between(1, 365 * DAY_MS)),
-    Key::new(
-        "script.memory",
-        Bytes,
-        r#""512MiB""#,
-        "Memory that a pipeline's script may hold.",
-    )
-    .must(Rule::Between(64 * KIB, TIB)),
+    Key::new("script.operations", Integer, "50000000", "Steps that a pipeline's script may take.")
+        .must(Rule::Between(1, i64::MAX)),
+    Key::new("script.deadline", Duration, r#""5m""#, "Time that a pipeline's script may take.")
+        .must(Rule::Between(1, 365 * DAY_MS)),
+    Key::new("script.memory", Bytes, r#""512MiB""#, "Memory that a pipeline's script may hold.")
+        .must(Rule::Between(64 * KIB, TIB)),
     Key::new(
         "script.operator_operations",
         Integer,

@@ -30,13 +30,7 @@ pub struct LoadOptions<'a> {
 impl<'a> LoadOptions<'a> {
     /// Defaults only: the settings of `schema`, in its order.
     pub fn new(schema: &'a [&'a [Key]]) -> Self {
-        Self {
-            schema,
-            file: None,
-            default_file: None,
-            env: Vec::new(),
-            flags: Vec::new(),
-        }
+        Self { schema, file: None, default_file: None, env: Vec::new(), flags: Vec::new() }
     }
 
     /// A file that was named: it must be there. Where none was, `DRIP_CONFIG` may name one.
@@ -75,10 +69,7 @@ impl<'a> LoadOptions<'a> {
         K: Into<String>,
         V: Into<String>,
     {
-        self.flags = flags
-            .into_iter()
-            .map(|(key, value)| (key.into(), value.into()))
-            .collect();
+        self.flags = flags.into_iter().map(|(key, value)| (key.into(), value.into())).collect();
         self
     }
 }
@@ -103,10 +94,7 @@ fn find_file(options: &LoadOptions<'_>) -> Result<Option<ConfigFile>> {
         let (_, path) = options.env.iter().find(|(name, _)| name == "DRIP_CONFIG")?;
         (!path.is_empty()).then(|| PathBuf::from(path))
     };
-    match (
-        options.file.clone().or_else(variable),
-        &options.default_file,
-    ) {
+    match (options.file.clone().or_else(variable), &options.default_file) {
         (Some(named), _) => ConfigFile::named(&named).map(Some),
         (None, Some(usual)) => ConfigFile::if_there(usual),
         (None, None) => Ok(None),
@@ -151,9 +139,7 @@ impl Loader {
     }
 
     fn take_leaf(&mut self, file: &ConfigFile, leaf: Leaf) {
-        let source = Source::File {
-            place: file.place(leaf.line),
-        };
+        let source = Source::File { place: file.place(leaf.line) };
         match self.names.called(&leaf.path) {
             Called::Key(key) => {
                 self.exposed |= key.secret;
@@ -161,10 +147,9 @@ impl Loader {
             }
             Called::SecretFile(key) => match leaf.value.as_str() {
                 Some(path) => self.keep_secret_file(key, path, source, file.path.parent()),
-                None => self.bad_value(
-                    &source,
-                    format!("`{}` must be the path of a file", leaf.path),
-                ),
+                None => {
+                    self.bad_value(&source, format!("`{}` must be the path of a file", leaf.path))
+                }
             },
             Called::Section if leaf.value.as_table().is_some_and(toml::Table::is_empty) => {}
             Called::Section => {
@@ -191,10 +176,7 @@ impl Loader {
             let shown = name.to_string_lossy();
             let source = Source::Variable(short(&shown));
             let Some(value) = value.to_str() else {
-                self.bad_value(
-                    &source,
-                    format!("the value of `{}` is not UTF-8", short(&shown)),
-                );
+                self.bad_value(&source, format!("the value of `{}` is not UTF-8", short(&shown)));
                 continue;
             };
             if name == DATA_VARIABLE {
@@ -274,10 +256,7 @@ impl Loader {
 
     fn keep_secret_file(&mut self, key: Key, path: &str, source: Source, base: Option<&Path>) {
         if path.trim().is_empty() {
-            return self.bad_value(
-                &source,
-                format!("`{}_file` is empty: name a file", key.name),
-            );
+            return self.bad_value(&source, format!("`{}_file` is empty: name a file", key.name));
         }
         let path = base.map_or_else(|| PathBuf::from(path), |base| base.join(path));
         self.secret_files.insert(key.name, (path, source));
@@ -298,10 +277,7 @@ impl Loader {
             }
             match read_secret(&path) {
                 Ok(secret) => {
-                    let source = Source::SecretFile {
-                        named_by: Box::new(source),
-                        path,
-                    };
+                    let source = Source::SecretFile { named_by: Box::new(source), path };
                     self.given.insert(key.name, (Value::Secret(secret), source));
                 }
                 Err(why) => {
@@ -313,9 +289,8 @@ impl Loader {
                 }
             }
         }
-        if let Some((file, mode)) = file
-            .filter(|_| self.exposed)
-            .and_then(|f| Some((f, f.open_to_others()?)))
+        if let Some((file, mode)) =
+            file.filter(|_| self.exposed).and_then(|f| Some((f, f.open_to_others()?)))
         {
             let path = file.path.display().to_string();
             let sentence = format!(
@@ -345,11 +320,7 @@ impl Loader {
         let mut given = self.given;
         let entry = |key: Key| {
             let (value, source) = given.remove(key.name).unzip();
-            Entry {
-                key,
-                value,
-                source: source.unwrap_or(Source::Default),
-            }
+            Entry { key, value, source: source.unwrap_or(Source::Default) }
         };
         let entries = self.names.keys().iter().copied().map(entry).collect();
         Ok(Settings::new(entries, file.map(|file| file.path)))
@@ -360,20 +331,10 @@ fn read_secret(path: &Path) -> Result<Secret, String> {
     let (text, _mode) = read_bounded(path, SECRET_MAX_BYTES)
         .map_err(|why| format!("cannot be read: {}", why.sentence))?;
     let text = text.trim_end_matches(['\n', '\r']);
-    if text.trim().is_empty() {
-        Err("is empty".into())
-    } else {
-        Ok(Secret::new(text))
-    }
+    if text.trim().is_empty() { Err("is empty".into()) } else { Ok(Secret::new(text)) }
 }
 
 fn shell_word(text: &str) -> String {
-    let plain = text
-        .chars()
-        .all(|c| c.is_alphanumeric() || "/._-+:@".contains(c));
-    if plain {
-        text.to_owned()
-    } else {
-        format!("'{}'", text.replace('\'', r"'\''"))
-    }
+    let plain = text.chars().all(|c| c.is_alphanumeric() || "/._-+:@".contains(c));
+    if plain { text.to_owned() } else { format!("'{}'", text.replace('\'', r"'\''")) }
 }

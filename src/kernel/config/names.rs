@@ -56,34 +56,21 @@ impl Names {
         if let Some(key) = secret.filter(|key| key.secret) {
             return Called::SecretFile(key);
         }
-        if self.inside(name).is_some() {
-            Called::Section
-        } else {
-            Called::Nothing
-        }
+        if self.inside(name).is_some() { Called::Section } else { Called::Nothing }
     }
 
     /// The setting that was probably meant by `name`: one of the same section that is spelled alike,
     /// else one that is spelled alike as a whole, else the only one of the same last word.
     pub(super) fn suggestion(&self, name: &str) -> Option<&'static str> {
         let (section, word) = name.rsplit_once('.').unwrap_or(("", name));
-        let inside: Vec<&Key> = self
-            .keys
-            .iter()
-            .filter(|key| key.split().0 == section)
-            .collect();
+        let inside: Vec<&Key> = self.keys.iter().filter(|key| key.split().0 == section).collect();
         if !inside.is_empty() {
             let near = nearest_word(word, inside.iter().map(|key| key.split().1))?;
-            return inside
-                .into_iter()
-                .find(|key| key.split().1 == near)
-                .map(|key| key.name);
+            return inside.into_iter().find(|key| key.split().1 == near).map(|key| key.name);
         }
         nearest_word(name, self.keys.iter().map(|key| key.name)).or_else(|| {
             let mut same = self.keys.iter().filter(|key| key.split().1 == word);
-            same.next()
-                .map(|key| key.name)
-                .filter(|_| same.next().is_none())
+            same.next().map(|key| key.name).filter(|_| same.next().is_none())
         })
     }
 
@@ -92,10 +79,7 @@ impl Names {
         if let Some(key) = self.suggestion(path).and_then(|near| self.key(near)) {
             return Some(key.variable());
         }
-        let extra = NOT_SETTINGS
-            .into_iter()
-            .chain([DATA_VARIABLE])
-            .map(str::to_owned);
+        let extra = NOT_SETTINGS.into_iter().chain([DATA_VARIABLE]).map(str::to_owned);
         let known: Vec<String> = self.keys.iter().map(Key::variable).chain(extra).collect();
         let upper = name.to_ascii_uppercase();
         nearest_word(&upper, known.iter().map(String::as_str)).map(str::to_owned)
@@ -107,11 +91,8 @@ impl Names {
     }
 
     fn inside(&self, section: &str) -> Option<&Key> {
-        let under = |key: &&Key| {
-            key.name
-                .strip_prefix(section)
-                .is_some_and(|rest| rest.starts_with('.'))
-        };
+        let under =
+            |key: &&Key| key.name.strip_prefix(section).is_some_and(|rest| rest.starts_with('.'));
         self.keys.iter().find(under)
     }
 }

@@ -19,11 +19,7 @@ pub fn sample(schema: &[&[Key]]) -> String {
         if !section.is_empty() {
             let _infallible = write!(text, "\n[{section}]\n");
         }
-        let inside = schema
-            .iter()
-            .copied()
-            .flatten()
-            .filter(|key| key.split().0 == section);
+        let inside = schema.iter().copied().flatten().filter(|key| key.split().0 == section);
         inside.for_each(|key| setting(&mut text, key));
     }
     text

@@ -80,16 +80,8 @@ pub struct Settings {
 
 impl Settings {
     pub(super) fn new(entries: Vec<Entry>, file: Option<PathBuf>) -> Self {
-        let index = entries
-            .iter()
-            .enumerate()
-            .map(|(at, entry)| (entry.key.name, at))
-            .collect();
-        Self {
-            entries,
-            index,
-            file,
-        }
+        let index = entries.iter().enumerate().map(|(at, entry)| (entry.key.name, at)).collect();
+        Self { entries, index, file }
     }
 
     /// The file that was read, as it was named.
@@ -203,30 +195,20 @@ impl Settings {
     pub fn path(&self, key: &str) -> Result<PathBuf> {
         let text = self.text(key)?;
         let from_here = self.source(key).is_some_and(Source::is_from_outside);
-        let folder = self
-            .file
-            .as_deref()
-            .and_then(Path::parent)
-            .filter(|_| !from_here);
+        let folder = self.file.as_deref().and_then(Path::parent).filter(|_| !from_here);
         Ok(folder.map_or_else(|| PathBuf::from(text), |folder| folder.join(text)))
     }
 
     /// The settings under `prefix`, asked for by the rest of their names.
     pub fn section<'a>(&'a self, prefix: &'a str) -> Section<'a> {
-        Section {
-            settings: self,
-            prefix,
-        }
+        Section { settings: self, prefix }
     }
 
     /// Every setting in the order of the schema, secrets as dots, each with where it came from.
     pub fn show(&self) -> Vec<Row> {
         let row = |entry: &Entry| Row {
             key: entry.key.name,
-            value: entry
-                .value
-                .as_ref()
-                .map_or(serde_json::Value::Null, Value::to_json),
+            value: entry.value.as_ref().map_or(serde_json::Value::Null, Value::to_json),
             shown: entry.value.as_ref().map_or_else(String::new, Value::show),
             source: entry.source.to_string(),
         };
@@ -238,9 +220,7 @@ impl Settings {
     }
 
     fn value(&self, key: &str) -> Result<&Value> {
-        let entry = self
-            .entry(key)
-            .ok_or_else(|| error::not_declared(key, "a setting"))?;
+        let entry = self.entry(key).ok_or_else(|| error::not_declared(key, "a setting"))?;
         entry.value.as_ref().ok_or_else(|| error::no_value(key))
     }
 }

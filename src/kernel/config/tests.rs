@@ -8,12 +8,8 @@ use super::*;
 use crate::kernel::error::{Error, Kind, Result};
 
 const SLICE_KEYS: &[Key] = &[
-    Key::optional(
-        "cask.s3.listen",
-        KeyKind::Text,
-        "Where the S3 listener listens.",
-    )
-    .must(Rule::Address),
+    Key::optional("cask.s3.listen", KeyKind::Text, "Where the S3 listener listens.")
+        .must(Rule::Address),
     Key::secret("cask.s3.secret_key", "The key that S3 clients sign with."),
     Key::new("fiche.weight", KeyKind::Float, "0.5", "A number."),
     Key::new("fiche.labels", KeyKind::Table, "{}", "Free labels."),
@@ -70,21 +66,12 @@ fn without_a_file_the_defaults_hold() {
     let settings = Settings::load(options).unwrap();
     assert_eq!(settings.text("server.listen").unwrap(), "127.0.0.1:22315");
     assert_eq!(settings.bytes("server.max_body").unwrap(), 10 << 20);
-    assert_eq!(
-        settings.duration("script.operator_deadline").unwrap(),
-        Duration::from_millis(50)
-    );
+    assert_eq!(settings.duration("script.operator_deadline").unwrap(), Duration::from_millis(50));
     assert_eq!(settings.integer::<u32>("access.argon2_passes").unwrap(), 2);
     assert_eq!(settings.list("modules.enabled").unwrap().len(), 6);
     assert!(!settings.bool("server.behind_proxy").unwrap());
-    assert_eq!(
-        settings.float("fiche.weight").unwrap().to_bits(),
-        0.5_f64.to_bits()
-    );
-    assert_eq!(
-        settings.path("server.data").unwrap(),
-        PathBuf::from("data/store")
-    );
+    assert_eq!(settings.float("fiche.weight").unwrap().to_bits(), 0.5_f64.to_bits());
+    assert_eq!(settings.path("server.data").unwrap(), PathBuf::from("data/store"));
     assert!(settings.show().iter().all(|row| row.source == "default"));
     assert_eq!(settings.file(), None);
 }
@@ -95,9 +82,7 @@ fn each_layer_lies_over_the_one_before() {
     let text = "[server]\nlisten = \"127.0.0.1:1\"\nlog = \"debug\"\nmax_body = 2048\n";
     let path = folder.write("drip.toml", text);
     let load = |env: &[(&str, &str)], flags: &[(&str, &str)]| {
-        let options = LoadOptions::new(SCHEMA)
-            .default_file(&path)
-            .env(env.iter().copied());
+        let options = LoadOptions::new(SCHEMA).default_file(&path).env(env.iter().copied());
         let settings = Settings::load(options.flags(flags.iter().copied())).unwrap();
         let source = settings.source("server.listen").unwrap().to_string();
         let source = source.rsplit('/').next().unwrap().to_owned();
@@ -105,21 +90,12 @@ fn each_layer_lies_over_the_one_before() {
     };
     let env = [("DRIP_SERVER__LISTEN", "127.0.0.1:2"), ("PATH", "/bin")];
     assert_eq!(load(&[], &[]), ("127.0.0.1:1".into(), "drip.toml:2".into()));
-    assert_eq!(
-        load(&env, &[]),
-        ("127.0.0.1:2".into(), "DRIP_SERVER__LISTEN".into())
-    );
+    assert_eq!(load(&env, &[]), ("127.0.0.1:2".into(), "DRIP_SERVER__LISTEN".into()));
     let flags = [("server.listen", "127.0.0.1:3")];
-    assert_eq!(
-        load(&env, &flags),
-        ("127.0.0.1:3".into(), "--listen".into())
-    );
+    assert_eq!(load(&env, &flags), ("127.0.0.1:3".into(), "--listen".into()));
     let settings = Settings::load(LoadOptions::new(SCHEMA).default_file(&path)).unwrap();
     assert_eq!(settings.bytes("server.max_body").unwrap(), 2048);
-    assert_eq!(
-        settings.source("server.log").unwrap().to_string(),
-        format!("{}:3", path.display())
-    );
+    assert_eq!(settings.source("server.log").unwrap().to_string(), format!("{}:3", path.display()));
 }
 
 #[test]
@@ -141,27 +117,15 @@ fn variables_hold_every_kind_and_nested_sections() {
         ("DRIPPING", "not ours"),
     ])
     .unwrap();
-    assert_eq!(
-        settings.section("cask.s3").text("listen").unwrap(),
-        "[::1]:9000"
-    );
+    assert_eq!(settings.section("cask.s3").text("listen").unwrap(), "[::1]:9000");
     assert_eq!(settings.list("modules.enabled").unwrap(), ["fiche", "cask"]);
     assert!(settings.list("server.allowed_hosts").unwrap().is_empty());
     assert!(settings.section("server").bool("behind_proxy").unwrap());
     assert_eq!(settings.bytes("server.max_body").unwrap(), 4096);
     assert_eq!(settings.integer::<u8>("access.session_hours").unwrap(), 3);
-    assert_eq!(
-        settings.duration("script.deadline").unwrap(),
-        Duration::from_secs(90)
-    );
-    assert_eq!(
-        settings.float("fiche.weight").unwrap().to_bits(),
-        2_f64.to_bits()
-    );
-    assert_eq!(
-        settings.table("fiche.labels").unwrap()["capacity"].as_integer(),
-        Some(49)
-    );
+    assert_eq!(settings.duration("script.deadline").unwrap(), Duration::from_secs(90));
+    assert_eq!(settings.float("fiche.weight").unwrap().to_bits(), 2_f64.to_bits());
+    assert_eq!(settings.table("fiche.labels").unwrap()["capacity"].as_integer(), Some(49));
 }
 
 #[test]
@@ -194,9 +158,7 @@ fn unknown_variables_and_flags_are_named_too() {
         ("DRIP_server__listen", "x"),
         ("DRIP_MAX_BODY", "x"),
     ];
-    let options = LoadOptions::new(SCHEMA)
-        .env(env)
-        .flags([("server.dta", "x")]);
+    let options = LoadOptions::new(SCHEMA).env(env).flags([("server.dta", "x")]);
     let error = Settings::load(options).unwrap_err();
     assert_eq!(error.code(), "config_unknown_key");
     insta::assert_snapshot!(faults(&error).join("\n"), @r"
@@ -258,20 +220,12 @@ fn every_wrong_value_of_every_layer_is_reported_at_once() {
 fn broken_syntax_is_told_by_line_beside_the_faults_of_other_layers() {
     let folder = Folder::new();
     let path = folder.write("drip.toml", "[server]\nlisten = \ndata = \"x\nlog = info\n");
-    let options = LoadOptions::new(SCHEMA)
-        .file(Some(path))
-        .env([("DRIP_NOTHING", "x")]);
+    let options = LoadOptions::new(SCHEMA).file(Some(path)).env([("DRIP_NOTHING", "x")]);
     let error = Settings::load(options).unwrap_err();
     assert_eq!(error.code(), "config_bad_value");
     let shown = faults(&error);
-    assert!(
-        shown.iter().any(|line| line.starts_with("drip.toml:2: ")),
-        "{shown:?}"
-    );
-    assert!(
-        shown.iter().any(|line| line.starts_with("DRIP_NOTHING: ")),
-        "{shown:?}"
-    );
+    assert!(shown.iter().any(|line| line.starts_with("drip.toml:2: ")), "{shown:?}");
+    assert!(shown.iter().any(|line| line.starts_with("DRIP_NOTHING: ")), "{shown:?}");
 }
 
 #[test]
@@ -283,21 +237,11 @@ fn a_named_file_must_be_there_and_be_a_file() {
     for path in [&absent, folder.0.path(), &latin, &large, Path::new("")] {
         let named = LoadOptions::new(SCHEMA).file(Some(path.to_owned()));
         let error = Settings::load(named).unwrap_err();
-        assert_eq!(
-            (error.code(), error.kind().exit_code()),
-            ("config_missing", 78),
-            "{error}"
-        );
-        assert!(
-            error.detail().contains(&path.display().to_string()),
-            "{error}"
-        );
+        assert_eq!((error.code(), error.kind().exit_code()), ("config_missing", 78), "{error}");
+        assert!(error.detail().contains(&path.display().to_string()), "{error}");
     }
     let by_variable = LoadOptions::new(SCHEMA).env([("DRIP_CONFIG", &absent)]);
-    assert_eq!(
-        Settings::load(by_variable).unwrap_err().code(),
-        "config_missing"
-    );
+    assert_eq!(Settings::load(by_variable).unwrap_err().code(), "config_missing");
     let usual = LoadOptions::new(SCHEMA).default_file(folder.0.path());
     assert_eq!(Settings::load(usual).unwrap_err().code(), "config_missing");
 }
@@ -307,14 +251,8 @@ fn a_named_file_must_be_there_and_be_a_file() {
 fn a_pipe_without_a_writer_and_a_dangling_link_do_not_pass_for_a_file() {
     let folder = Folder::new();
     let pipe = folder.0.path().join("pipe.toml");
-    rustix::fs::mknodat(
-        rustix::fs::CWD,
-        &pipe,
-        rustix::fs::FileType::Fifo,
-        0o600.into(),
-        0,
-    )
-    .unwrap();
+    rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, 0o600.into(), 0)
+        .unwrap();
     let link = folder.0.path().join("drip.toml");
     std::os::unix::fs::symlink("nowhere", &link).unwrap();
     for path in [pipe, link] {
@@ -330,10 +268,7 @@ fn a_relative_data_folder_starts_where_it_was_written() {
     let empty = folder.write("empty.toml", "");
     let data = |file: &Path, env: &[(&str, &str)]| {
         let options = LoadOptions::new(SCHEMA).file(Some(file.to_owned()));
-        Settings::load(options.env(env.iter().copied()))
-            .unwrap()
-            .path("server.data")
-            .unwrap()
+        Settings::load(options.env(env.iter().copied())).unwrap().path("server.data").unwrap()
     };
     assert_eq!(data(&path, &[]), folder.0.path().join("store"));
     assert_eq!(data(&empty, &[]), folder.0.path().join("data/store"));
@@ -347,25 +282,14 @@ fn secrets_come_from_the_file_a_variable_or_a_file_of_their_own() {
     folder.write("key", "  from a file\n");
     let load = |text: &str, env: &[(&str, &str)]| {
         let path = folder.write("drip.toml", text);
-        let options = LoadOptions::new(SCHEMA)
-            .file(Some(path))
-            .env(env.iter().copied());
+        let options = LoadOptions::new(SCHEMA).file(Some(path)).env(env.iter().copied());
         Settings::load(options).map(|s| s.secret("cask.s3.secret_key").unwrap().expose().to_owned())
     };
     assert_eq!(load("cask.s3.secret_key = 'plain'", &[]).unwrap(), "plain");
-    assert_eq!(
-        load("cask.s3.secret_key_file = 'key'", &[]).unwrap(),
-        "  from a file"
-    );
-    assert_eq!(
-        load("", &[("DRIP_CASK__S3__SECRET_KEY", "v")]).unwrap(),
-        "v"
-    );
+    assert_eq!(load("cask.s3.secret_key_file = 'key'", &[]).unwrap(), "  from a file");
+    assert_eq!(load("", &[("DRIP_CASK__S3__SECRET_KEY", "v")]).unwrap(), "v");
     let by_variable = folder.0.path().join("key");
-    let by_variable = [(
-        "DRIP_CASK__S3__SECRET_KEY_FILE",
-        by_variable.to_str().unwrap(),
-    )];
+    let by_variable = [("DRIP_CASK__S3__SECRET_KEY_FILE", by_variable.to_str().unwrap())];
     assert_eq!(load("", &by_variable).unwrap(), "  from a file");
     for wrong in ["'absent'", "'.'", "''", "3"] {
         let error = load(&format!("cask.s3.secret_key_file = {wrong}"), &[]).unwrap_err();
@@ -384,10 +308,7 @@ fn a_secret_is_given_once() {
     let env = [("DRIP_CASK__S3__SECRET_KEY_FILE", key.to_str().unwrap())];
     let error = Settings::load(LoadOptions::new(SCHEMA).file(Some(path)).env(env)).unwrap_err();
     let shown = error.to_string();
-    assert!(
-        shown.contains("drip.toml:2") && shown.contains(env[0].0),
-        "{shown}"
-    );
+    assert!(shown.contains("drip.toml:2") && shown.contains(env[0].0), "{shown}");
     assert!(!shown.contains("plain"), "{shown}");
 }
 
@@ -401,10 +322,7 @@ fn a_file_with_secrets_that_others_may_read_is_refused_with_the_cure() {
         chmod(&path, mode);
         let error = load().unwrap_err();
         assert_eq!(error.code(), "config_bad_value");
-        assert!(
-            error.faults()[0].detail.contains("run `chmod 600 "),
-            "{error}"
-        );
+        assert!(error.faults()[0].detail.contains("run `chmod 600 "), "{error}");
     }
     chmod(&path, 0o600);
     assert!(load().is_ok());
@@ -418,30 +336,16 @@ fn a_file_with_secrets_that_others_may_read_is_refused_with_the_cure() {
 fn secrets_never_show() {
     let settings = with_file("cask.s3.secret_key = 'hunter2'").unwrap();
     let rows = settings.show();
-    let row = rows
-        .iter()
-        .find(|row| row.key == "cask.s3.secret_key")
-        .unwrap();
-    assert_eq!(
-        (row.shown.as_str(), row.value.as_str()),
-        ("••••••", Some("••••••"))
-    );
+    let row = rows.iter().find(|row| row.key == "cask.s3.secret_key").unwrap();
+    assert_eq!((row.shown.as_str(), row.value.as_str()), ("••••••", Some("••••••")));
     let secret = settings.secret("cask.s3.secret_key").unwrap();
     let everywhere = [
         format!("{settings:?} {secret:?} {secret}"),
         serde_json::to_string(&rows).unwrap(),
-        with_file("cask.s3.secret_key = ['hunter2']")
-            .unwrap_err()
-            .to_string(),
-        with_file("cask.s3.secret_keys = 'hunter2'")
-            .unwrap_err()
-            .to_string(),
-        with_file("cask.s3.secret_key = 'hunter2' 3")
-            .unwrap_err()
-            .to_string(),
-        with_env(&[("DRIP_CASK__S3__SECRET_KY", "hunter2")])
-            .unwrap_err()
-            .to_string(),
+        with_file("cask.s3.secret_key = ['hunter2']").unwrap_err().to_string(),
+        with_file("cask.s3.secret_keys = 'hunter2'").unwrap_err().to_string(),
+        with_file("cask.s3.secret_key = 'hunter2' 3").unwrap_err().to_string(),
+        with_env(&[("DRIP_CASK__S3__SECRET_KY", "hunter2")]).unwrap_err().to_string(),
     ];
     for shown in everywhere {
         assert!(!shown.contains("hunter2"), "{shown}");
@@ -451,26 +355,14 @@ fn secrets_never_show() {
 #[test]
 fn what_has_no_value_says_how_to_give_one() {
     let settings = Settings::load(LoadOptions::new(SCHEMA).env(NO_ENV)).unwrap();
-    assert_eq!(
-        settings.given("cask.s3.listen", Settings::text).unwrap(),
-        None
-    );
+    assert_eq!(settings.given("cask.s3.listen", Settings::text).unwrap(), None);
     assert!(!settings.section("cask.s3").is_set("listen"));
     let error = settings.text("cask.s3.listen").unwrap_err();
     assert_eq!(error.kind(), Kind::Config);
     assert!(error.detail().contains("DRIP_CASK__S3__LISTEN"));
     assert_eq!(settings.text("no.such").unwrap_err().kind(), Kind::Internal);
-    assert_eq!(
-        settings.bool("server.listen").unwrap_err().kind(),
-        Kind::Internal
-    );
-    assert_eq!(
-        settings
-            .integer::<u8>("script.operations")
-            .unwrap_err()
-            .kind(),
-        Kind::Config
-    );
+    assert_eq!(settings.bool("server.listen").unwrap_err().kind(), Kind::Internal);
+    assert_eq!(settings.integer::<u8>("script.operations").unwrap_err().kind(), Kind::Config);
 }
 
 #[test]
@@ -509,18 +401,11 @@ fn the_sample_is_up_to_date_and_says_nothing_but_the_defaults() {
         std::fs::write(&path, &rendered).unwrap();
     }
     let shipped = std::fs::read_to_string(&path).unwrap();
-    assert!(
-        shipped == rendered,
-        "drip.toml is out of date: run this test with UPDATE_SAMPLE=1"
-    );
+    assert!(shipped == rendered, "drip.toml is out of date: run this test with UPDATE_SAMPLE=1");
 
     let given: String = rendered
         .lines()
-        .map(|line| {
-            line.strip_prefix('#')
-                .filter(|l| !l.starts_with(' '))
-                .unwrap_or(line)
-        })
+        .map(|line| line.strip_prefix('#').filter(|l| !l.starts_with(' ')).unwrap_or(line))
         .flat_map(|line| [line, "\n"])
         .collect();
     let folder = Folder::new();
@@ -555,10 +440,7 @@ fn the_sample_shows_what_has_no_default() {
 #[test]
 fn a_setting_declared_twice_is_a_fault_of_ours() {
     let twice: &[&[Key]] = &[KERNEL_KEYS, KERNEL_KEYS];
-    assert_eq!(
-        Settings::load(LoadOptions::new(twice)).unwrap_err().kind(),
-        Kind::Internal
-    );
+    assert_eq!(Settings::load(LoadOptions::new(twice)).unwrap_err().kind(), Kind::Internal);
 }
 
 proptest! {

@@ -87,26 +87,17 @@ pub(super) fn read(kind: KeyKind, given: &toml::Value) -> Result<Value, Option<S
         (KeyKind::Text, Toml::String(text)) => Ok(Value::Text(text.clone())),
         (KeyKind::Integer, Toml::Integer(number)) => Ok(Value::Integer(*number)),
         (KeyKind::Float, Toml::Float(number)) if number.is_finite() => Ok(Value::Float(*number)),
-        #[expect(
-            clippy::cast_precision_loss,
-            reason = "a number of that size is rounded anyway"
-        )]
+        #[expect(clippy::cast_precision_loss, reason = "a number of that size is rounded anyway")]
         (KeyKind::Float, Toml::Integer(number)) => Ok(Value::Float(*number as f64)),
         (KeyKind::Bool, Toml::Boolean(on)) => Ok(Value::Bool(*on)),
         (KeyKind::List, Toml::Array(items)) => {
             let texts = items.iter().map(|item| item.as_str().map(str::to_owned));
-            texts
-                .collect::<Option<Vec<_>>>()
-                .map(Value::List)
-                .ok_or_else(|| {
-                    let odd = items.iter().find(|item| !item.is_str());
-                    odd.map(|item| {
-                        format!(
-                            "it holds {}, and each item must be text",
-                            describe(item, false)
-                        )
-                    })
+            texts.collect::<Option<Vec<_>>>().map(Value::List).ok_or_else(|| {
+                let odd = items.iter().find(|item| !item.is_str());
+                odd.map(|item| {
+                    format!("it holds {}, and each item must be text", describe(item, false))
                 })
+            })
         }
         (KeyKind::Duration, Toml::String(text)) => {
             parse_duration(text).map(Value::Duration).map_err(why)
@@ -127,25 +118,12 @@ pub(super) fn from_text(kind: KeyKind, text: &str) -> toml::Value {
     let as_text = || toml::Value::String(text.to_owned());
     match kind {
         KeyKind::Text | KeyKind::Duration | KeyKind::Bytes => as_text(),
-        KeyKind::Integer => trimmed
-            .parse()
-            .map_or_else(|_not| as_text(), toml::Value::Integer),
-        KeyKind::Float => trimmed
-            .parse()
-            .map_or_else(|_not| as_text(), toml::Value::Float),
-        KeyKind::Bool => trimmed
-            .parse()
-            .map_or_else(|_not| as_text(), toml::Value::Boolean),
+        KeyKind::Integer => trimmed.parse().map_or_else(|_not| as_text(), toml::Value::Integer),
+        KeyKind::Float => trimmed.parse().map_or_else(|_not| as_text(), toml::Value::Float),
+        KeyKind::Bool => trimmed.parse().map_or_else(|_not| as_text(), toml::Value::Boolean),
         KeyKind::List => {
-            let items = text
-                .split(',')
-                .map(str::trim)
-                .filter(|item| !item.is_empty());
-            toml::Value::Array(
-                items
-                    .map(|item| toml::Value::String(item.to_owned()))
-                    .collect(),
-            )
+            let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
+            toml::Value::Array(items.map(|item| toml::Value::String(item.to_owned())).collect())
         }
         KeyKind::Table => trimmed.parse().unwrap_or_else(|_not| as_text()),
     }
@@ -229,17 +207,9 @@ pub(super) fn range_fault(value: &Value, low: i64, high: i64) -> Option<String> 
         _ => bound.to_string(),
     };
     if number < i128::from(low) {
-        Some(format!(
-            "must be at least {}, not {}",
-            shown(low),
-            value.show()
-        ))
+        Some(format!("must be at least {}, not {}", shown(low), value.show()))
     } else if number > i128::from(high) {
-        Some(format!(
-            "must be at most {}, not {}",
-            shown(high),
-            value.show()
-        ))
+        Some(format!("must be at most {}, not {}", shown(high), value.show()))
     } else {
         None
     }
@@ -258,19 +228,12 @@ pub(super) fn word_fault(value: &Value, words: &[&'static str]) -> Option<String
         .take(8)
         .map(|word| {
             let hint = nearest_word(word, words.iter().copied());
-            let hint = hint
-                .map(|near| format!(" (did you mean `{near}`?)"))
-                .unwrap_or_default();
+            let hint = hint.map(|near| format!(" (did you mean `{near}`?)")).unwrap_or_default();
             format!("`{}`{hint}", short(word))
         })
         .collect();
-    (!odd.is_empty()).then(|| {
-        format!(
-            "does not know {}: it may be {}",
-            odd.join(" and "),
-            words.join(", ")
-        )
-    })
+    (!odd.is_empty())
+        .then(|| format!("does not know {}: it may be {}", odd.join(" and "), words.join(", ")))
 }
 
 /// [`nearest`], for words of a sane length: comparing is quadratic in it.
@@ -278,11 +241,7 @@ pub(super) fn nearest_word<'a>(
     word: &str,
     known: impl IntoIterator<Item = &'a str>,
 ) -> Option<&'a str> {
-    if word.len() > 128 {
-        None
-    } else {
-        nearest(word, known)
-    }
+    if word.len() > 128 { None } else { nearest(word, known) }
 }
 
 const UNITS: [(&str, u64); 9] = [
@@ -300,9 +259,7 @@ const UNITS: [(&str, u64); 9] = [
 /// Reads a size as people write it: `10MiB`, `2GB`, `512 KiB`, or a bare number of bytes.
 pub fn parse_bytes(text: &str) -> Result<u64> {
     let trimmed = text.trim();
-    let digits = trimmed
-        .find(|c: char| !c.is_ascii_digit())
-        .unwrap_or(trimmed.len());
+    let digits = trimmed.find(|c: char| !c.is_ascii_digit()).unwrap_or(trimmed.len());
     let (number, unit) = trimmed.split_at(digits);
     let unit = unit.trim_start();
     let scale = UNITS
@@ -329,8 +286,5 @@ pub fn show_bytes(bytes: u64) -> String {
         .filter(|(name, _)| name.ends_with("iB"))
         .chain(&UNITS)
         .find(|(_, scale)| bytes >= *scale && bytes.is_multiple_of(*scale))
-        .map_or_else(
-            || format!("{bytes}B"),
-            |(unit, scale)| format!("{}{unit}", bytes / scale),
-        )
+        .map_or_else(|| format!("{bytes}B"), |(unit, scale)| format!("{}{unit}", bytes / scale))
 }

@@ -29,11 +29,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Caller {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self> {
-        parts
-            .extensions
-            .get::<Self>()
-            .cloned()
-            .ok_or_else(unauthenticated)
+        parts.extensions.get::<Self>().cloned().ok_or_else(unauthenticated)
     }
 }
 
@@ -59,11 +55,7 @@ impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Parted<
                 Err(rejected) => rejected.body_text(),
             };
         let why = rejected.trim_start_matches("Invalid URL: ").to_owned();
-        Err(Error::invalid(
-            "bad_path",
-            why.clone(),
-            vec![Fault::new("path", why)],
-        ))
+        Err(Error::invalid("bad_path", why.clone(), vec![Fault::new("path", why)]))
     }
 }
 
@@ -79,14 +71,8 @@ impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Params<
             Ok(Query(params)) => return Ok(Self(params)),
             Err(rejected) => rejected.body_text(),
         };
-        let why = rejected
-            .trim_start_matches("Failed to deserialize query string: ")
-            .to_owned();
-        Err(Error::invalid(
-            "bad_query",
-            why.clone(),
-            vec![Fault::new("query", why)],
-        ))
+        let why = rejected.trim_start_matches("Failed to deserialize query string: ").to_owned();
+        Err(Error::invalid("bad_query", why.clone(), vec![Fault::new("query", why)]))
     }
 }
 
@@ -98,10 +84,7 @@ impl<S: Send + Sync> FromRequest<S> for Whole {
     type Rejection = Error;
 
     async fn from_request(request: Request, state: &S) -> Result<Self> {
-        Bytes::from_request(request, state)
-            .await
-            .map(Self)
-            .map_err(|rejected| cut_off(&rejected))
+        Bytes::from_request(request, state).await.map(Self).map_err(|rejected| cut_off(&rejected))
     }
 }
 
@@ -113,11 +96,7 @@ fn cut_off(rejected: &BytesRejection) -> Error {
             "the body is larger than this call takes; `server.max_body` sets the limit",
         );
     }
-    Error::new(
-        Kind::Malformed,
-        "body_cut_off",
-        "the body ended before it was complete",
-    )
+    Error::new(Kind::Malformed, "body_cut_off", "the body ended before it was complete")
 }
 
 /// A body of JSON.
@@ -144,24 +123,13 @@ pub fn parse_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
 
 fn bad_json(error: &serde_json::Error, path: &str) -> Error {
     if error.is_data() {
-        let field = path
-            .trim_matches('.')
-            .replace(['.', '['], "/")
-            .replace(']', "");
+        let field = path.trim_matches('.').replace(['.', '['], "/").replace(']', "");
         let fault = Fault::new(format!("/{field}"), error.to_string());
-        return Error::invalid(
-            "bad_body",
-            format!("the body does not fit: {error}"),
-            vec![fault],
-        );
+        return Error::invalid("bad_body", format!("the body does not fit: {error}"), vec![fault]);
     }
     let at = format!("line {}, column {}", error.line(), error.column());
-    Error::new(
-        Kind::Malformed,
-        "bad_json",
-        format!("the body is not JSON: {error}"),
-    )
-    .with_faults([Fault::new(at, error.to_string())])
+    Error::new(Kind::Malformed, "bad_json", format!("the body is not JSON: {error}"))
+        .with_faults([Fault::new(at, error.to_string())])
 }
 
 /// Where a page of a list starts and how long it is.
@@ -184,12 +152,10 @@ fn text_or_number<'de, D: serde::Deserializer<'de>>(
         Text(String),
         Number(u64),
     }
-    Ok(
-        Option::<Either>::deserialize(from)?.map(|either| match either {
-            Either::Text(text) => text,
-            Either::Number(number) => number.to_string(),
-        }),
-    )
+    Ok(Option::<Either>::deserialize(from)?.map(|either| match either {
+        Either::Text(text) => text,
+        Either::Number(number) => number.to_string(),
+    }))
 }
 
 impl PageParams {
@@ -210,11 +176,7 @@ impl PageParams {
 
     /// The key after which the page starts.
     pub fn after(&self) -> Result<Option<String>> {
-        self.cursor
-            .as_deref()
-            .filter(|text| !text.is_empty())
-            .map(open_cursor)
-            .transpose()
+        self.cursor.as_deref().filter(|text| !text.is_empty()).map(open_cursor).transpose()
     }
 }
 
@@ -253,10 +215,7 @@ pub struct List<T> {
 impl<T> List<T> {
     /// A list that is complete.
     pub fn whole(items: Vec<T>) -> Self {
-        Self {
-            items,
-            next_cursor: None,
-        }
+        Self { items, next_cursor: None }
     }
 
     /// A page from up to `limit + 1` found items: the extra one tells that there are more. `key`
@@ -264,11 +223,8 @@ impl<T> List<T> {
     pub fn page(mut items: Vec<T>, limit: usize, key: impl Fn(&T) -> String) -> Self {
         let more = items.len() > limit;
         items.truncate(limit);
-        let next_cursor = if more {
-            items.last().map(|item| seal_cursor(&key(item)))
-        } else {
-            None
-        };
+        let next_cursor =
+            if more { items.last().map(|item| seal_cursor(&key(item))) } else { None };
         Self { items, next_cursor }
     }
 }
@@ -291,10 +247,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Conditions {
             Some(text) => Some(parse_etag(text)?),
         };
         let create_only = text_of(&parts.headers, header::IF_NONE_MATCH.as_str()) == Some("*");
-        Ok(Self {
-            revision,
-            create_only,
-        })
+        Ok(Self { revision, create_only })
     }
 }
 
@@ -331,10 +284,7 @@ pub fn idempotency(
         ));
     }
     let request = Digest::of(&[path.as_bytes(), b"\n", body].concat());
-    Ok(Some(Idempotency {
-        key: format!("{}\n{path}\n{key}", caller.name),
-        request,
-    }))
+    Ok(Some(Idempotency { key: format!("{}\n{path}\n{key}", caller.name), request }))
 }
 
 /// An `ETag` header for a revision.
@@ -352,15 +302,9 @@ mod tests {
 
     #[test]
     fn a_cursor_goes_both_ways_and_a_made_up_one_is_refused() {
-        let page = |cursor: &str| PageParams {
-            limit: None,
-            cursor: Some(cursor.into()),
-        };
+        let page = |cursor: &str| PageParams { limit: None, cursor: Some(cursor.into()) };
         let sealed = seal_cursor("card/model/风电");
-        assert_eq!(
-            page(&sealed).after().unwrap().as_deref(),
-            Some("card/model/风电")
-        );
+        assert_eq!(page(&sealed).after().unwrap().as_deref(), Some("card/model/风电"));
         for made_up in ["x", "AAAAAAAA", "中文", "!!!!"] {
             assert_eq!(page(made_up).after().unwrap_err().code(), "bad_cursor");
         }
@@ -368,10 +312,7 @@ mod tests {
 
     #[test]
     fn a_limit_out_of_bounds_is_refused() {
-        let page = |limit: &str| PageParams {
-            limit: Some(limit.into()),
-            cursor: None,
-        };
+        let page = |limit: &str| PageParams { limit: Some(limit.into()), cursor: None };
         assert_eq!(page("1000").limit().unwrap(), 1000);
         for wrong in ["0", "1001", "-1", "ten", ""] {
             assert_eq!(page(wrong).limit().unwrap_err().code(), "bad_limit");
@@ -386,10 +327,7 @@ mod tests {
             labels: std::collections::BTreeMap<String, String>,
         }
         let broken = parse_json::<Card>(b"{\"labels\": {").unwrap_err();
-        assert_eq!(
-            (broken.kind(), broken.code()),
-            (Kind::Malformed, "bad_json")
-        );
+        assert_eq!((broken.kind(), broken.code()), (Kind::Malformed, "bad_json"));
         let wrong = parse_json::<Card>(br#"{"labels": {"a": 1}}"#).unwrap_err();
         assert_eq!(wrong.faults()[0].pointer, "/labels/a");
         assert!(parse_json::<Card>(br#"{"labels": {}} x"#).is_err());

@@ -53,12 +53,7 @@ macro_rules! verb {
             T: 'static,
             S: Clone + Send + Sync + 'static,
         {
-            Route::new(
-                Method::$method,
-                path,
-                needs,
-                on(MethodFilter::$filter, handler),
-            )
+            Route::new(Method::$method, path, needs, on(MethodFilter::$filter, handler))
         }
     };
 }
@@ -98,11 +93,8 @@ impl<S: Clone + Send + Sync + 'static> Route<S> {
 
     /// The query parameters of a list.
     pub fn paged(self) -> Self {
-        self.query(
-            "limit",
-            "at most so many items; 50 unless told, 1000 at most",
-        )
-        .query("cursor", "the `next_cursor` of the page before")
+        self.query("limit", "at most so many items; 50 unless told, 1000 at most")
+            .query("cursor", "the `next_cursor` of the page before")
     }
 
     /// It takes JSON of this shape.
@@ -121,17 +113,13 @@ impl<S: Clone + Send + Sync + 'static> Route<S> {
     /// It answers JSON of this shape with this status.
     pub fn answers<T: ToSchema>(mut self, status: u16) -> Self {
         T::schemas(&mut self.info.schemas);
-        self.info
-            .answers
-            .push((status, "application/json", T::schema()));
+        self.info.answers.push((status, "application/json", T::schema()));
         self
     }
 
     /// It answers bytes of this media type.
     pub fn answers_bytes(mut self, status: u16, media_type: &'static str) -> Self {
-        self.info
-            .answers
-            .push((status, media_type, <Vec<u8> as PartialSchema>::schema()));
+        self.info.answers.push((status, media_type, <Vec<u8> as PartialSchema>::schema()));
         self
     }
 }
@@ -146,18 +134,11 @@ pub struct Routes<S = ()> {
 impl<S: Clone + Send + Sync + 'static> Routes<S> {
     /// An empty table for `module`.
     pub fn new(module: &'static str) -> Self {
-        Self {
-            module,
-            table: Vec::new(),
-            router: Router::new(),
-        }
+        Self { module, table: Vec::new(), router: Router::new() }
     }
 
     /// Adds a line.
-    #[expect(
-        clippy::should_implement_trait,
-        reason = "a table is added to; there is no sum"
-    )]
+    #[expect(clippy::should_implement_trait, reason = "a table is added to; there is no sum")]
     pub fn add(mut self, route: Route<S>) -> Self {
         let Route { mut info, handler } = route;
         info.module = self.module;
@@ -168,11 +149,7 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
 
     /// Gives every handler its state.
     pub fn with_state(self, state: S) -> Routes<()> {
-        Routes {
-            module: self.module,
-            table: self.table,
-            router: self.router.with_state(state),
-        }
+        Routes { module: self.module, table: self.table, router: self.router.with_state(state) }
     }
 }
 

@@ -61,11 +61,7 @@ impl Records for MemoryRecords {
             revision: *revision,
             value: value.clone(),
         };
-        let limit = if scan.limit == 0 {
-            usize::MAX
-        } else {
-            scan.limit
-        };
+        let limit = if scan.limit == 0 { usize::MAX } else { scan.limit };
         Ok(if scan.reverse {
             range.rev().take(limit).map(row).collect()
         } else {
@@ -88,11 +84,7 @@ impl Records for MemoryRecords {
                 }
                 return Err(error);
             }
-            let revision = if change.value.is_some() {
-                current.unwrap_or(0) + 1
-            } else {
-                0
-            };
+            let revision = if change.value.is_some() { current.unwrap_or(0) + 1 } else { 0 };
             let old = match change.value {
                 Some(value) => state.rows.insert(change.key.clone(), (revision, value)),
                 None => state.rows.remove(&change.key),
@@ -104,9 +96,7 @@ impl Records for MemoryRecords {
             let number = state.numbers.entry(append.log).or_insert(0);
             *number += 1;
             let number = *number;
-            state
-                .rows
-                .insert(log_key(append.log, number), (1, append.value));
+            state.rows.insert(log_key(append.log, number), (1, append.value));
             receipt.numbers.push(number);
         }
         Ok(receipt)

@@ -88,21 +88,13 @@ impl ChangeSet {
 
     /// Writes a row, if `expect` holds.
     pub fn put(mut self, key: impl Into<String>, expect: Expect, value: Vec<u8>) -> Self {
-        self.changes.push(Change {
-            key: key.into(),
-            expect,
-            value: Some(value),
-        });
+        self.changes.push(Change { key: key.into(), expect, value: Some(value) });
         self
     }
 
     /// Deletes a row, if `expect` holds. Deleting an absent row is no change.
     pub fn delete(mut self, key: impl Into<String>, expect: Expect) -> Self {
-        self.changes.push(Change {
-            key: key.into(),
-            expect,
-            value: None,
-        });
+        self.changes.push(Change { key: key.into(), expect, value: None });
         self
     }
 
@@ -145,10 +137,7 @@ pub struct Scan {
 impl Scan {
     /// All rows under a prefix.
     pub fn prefix(prefix: impl Into<String>) -> Self {
-        Self {
-            prefix: prefix.into(),
-            ..Self::default()
-        }
+        Self { prefix: prefix.into(), ..Self::default() }
     }
 
     /// Only what lies beyond `key`.
@@ -230,16 +219,12 @@ fn check(change: &Change, current: Option<u64>) -> Result<()> {
     match (change.expect, current) {
         (Expect::Any, _) | (Expect::Absent, None) | (Expect::Present, Some(_)) => Ok(()),
         (Expect::Revision(expected), Some(found)) if expected == found => Ok(()),
-        (Expect::Absent, Some(_)) => Err(Error::new(
-            Kind::Conflict,
-            "row_exists",
-            format!("`{key}` exists already"),
-        )),
-        (Expect::Present, None) => Err(Error::new(
-            Kind::NotFound,
-            "row_missing",
-            format!("`{key}` does not exist"),
-        )),
+        (Expect::Absent, Some(_)) => {
+            Err(Error::new(Kind::Conflict, "row_exists", format!("`{key}` exists already")))
+        }
+        (Expect::Present, None) => {
+            Err(Error::new(Kind::NotFound, "row_missing", format!("`{key}` does not exist")))
+        }
         (Expect::Revision(expected), found) => Err(Error::new(
             Kind::Stale,
             "stale_revision",

@@ -31,9 +31,6 @@ fn open_redb(path: &Path) -> Result<SharedRecords> {
     Err(Error::new(
         Kind::Config,
         "redb_not_built",
-        format!(
-            "{} needs the feature `redb`, which this build leaves out",
-            path.display()
-        ),
+        format!("{} needs the feature `redb`, which this build leaves out", path.display()),
     ))
 }

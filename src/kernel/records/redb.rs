@@ -44,9 +44,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self {
-            cache_bytes: 4 << 20,
-        }
+        Self { cache_bytes: 4 << 20 }
     }
 }
 
@@ -102,12 +100,7 @@ impl RedbRecords {
                 move || write_groups(&db, &waiting, &closed)
             })
             .map_err(|source| Error::io("start the writer thread", source))?;
-        Ok(Self {
-            db,
-            queue: Some(queue),
-            writer: Some(writer),
-            closed,
-        })
+        Ok(Self { db, queue: Some(queue), writer: Some(writer), closed })
     }
 }
 
@@ -127,9 +120,7 @@ fn make_file(path: &Path) -> Result<()> {
     };
     make_tables(&db)?;
     drop(db);
-    File::open(&staged)
-        .and_then(|file| file.sync_all())
-        .map_err(failed)?;
+    File::open(&staged).and_then(|file| file.sync_all()).map_err(failed)?;
     // A link, not a rename: where another was quicker, its file stays.
     match std::fs::hard_link(&staged, path) {
         Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(failed(error)),
@@ -177,9 +168,7 @@ fn write_groups(db: &Database, waiting: &Receiver<Waiting>, closed: &OnceLock<St
             Ok(answers) => {
                 let mut answers = answers.into_iter();
                 answer_all(group, |_| {
-                    answers
-                        .next()
-                        .unwrap_or_else(|| Err(Error::internal("an answer is missing")))
+                    answers.next().unwrap_or_else(|| Err(Error::internal("an answer is missing")))
                 });
             }
             Err(error) => {
@@ -206,9 +195,7 @@ fn answer_all(group: Vec<Waiting>, mut answer: impl FnMut(usize) -> Result<Recei
 /// Applies every set of a group in one durable transaction.
 fn write_group(db: &Database, group: &[Waiting]) -> Result<Vec<Result<Receipt>>> {
     let mut writing = db.begin_write().map_err(storage)?;
-    writing
-        .set_durability(Durability::Immediate)
-        .map_err(storage)?;
+    writing.set_durability(Durability::Immediate).map_err(storage)?;
     let answers = apply_group(&writing, group)?;
     if answers.iter().any(Result::is_ok) {
         writing.commit().map_err(storage)?;
@@ -221,10 +208,7 @@ fn write_group(db: &Database, group: &[Waiting]) -> Result<Vec<Result<Receipt>>>
 fn apply_group(writing: &WriteTransaction, group: &[Waiting]) -> Result<Vec<Result<Receipt>>> {
     let mut rows = writing.open_table(ROWS).map_err(storage)?;
     let mut logs = writing.open_table(LOGS).map_err(storage)?;
-    group
-        .iter()
-        .map(|waiting| apply_one(&mut rows, &mut logs, &waiting.set))
-        .collect()
+    group.iter().map(|waiting| apply_one(&mut rows, &mut logs, &waiting.set)).collect()
 }
 
 /// The outer result is the store's, the inner one the set's own.
@@ -236,15 +220,8 @@ fn apply_one(
     let mut receipt = Receipt::default();
     let mut undo: Vec<(&str, Option<Vec<u8>>)> = Vec::new();
     for change in &set.changes {
-        let old = rows
-            .get(change.key.as_str())
-            .map_err(storage)?
-            .map(|v| v.value().to_vec());
-        let current = old
-            .as_deref()
-            .map(split)
-            .transpose()?
-            .map(|(revision, _)| revision);
+        let old = rows.get(change.key.as_str()).map_err(storage)?.map(|v| v.value().to_vec());
+        let current = old.as_deref().map(split).transpose()?.map(|(revision, _)| revision);
         if let Err(refused) = check(change, current) {
             take_back(rows, undo)?;
             return Ok(Err(refused));
@@ -252,8 +229,7 @@ fn apply_one(
         let revision = if let Some(value) = &change.value {
             let revision = current.unwrap_or(0) + 1;
             let bytes = [&revision.to_le_bytes(), value.as_slice()].concat();
-            rows.insert(change.key.as_str(), bytes.as_slice())
-                .map_err(storage)?;
+            rows.insert(change.key.as_str(), bytes.as_slice()).map_err(storage)?;
             revision
         } else {
             rows.remove(change.key.as_str()).map_err(storage)?;
@@ -263,15 +239,10 @@ fn apply_one(
         receipt.revisions.push(revision);
     }
     for append in &set.appends {
-        let number = logs
-            .get(append.log)
-            .map_err(storage)?
-            .map_or(0, |last| last.value())
-            + 1;
+        let number = logs.get(append.log).map_err(storage)?.map_or(0, |last| last.value()) + 1;
         logs.insert(append.log, number).map_err(storage)?;
         let bytes = [&1_u64.to_le_bytes(), append.value.as_slice()].concat();
-        rows.insert(log_key(append.log, number).as_str(), bytes.as_slice())
-            .map_err(storage)?;
+        rows.insert(log_key(append.log, number).as_str(), bytes.as_slice()).map_err(storage)?;
         receipt.numbers.push(number);
     }
     Ok(Ok(receipt))
@@ -297,11 +268,7 @@ fn split(bytes: &[u8]) -> Result<(u64, &[u8])> {
 
 fn row(key: &str, bytes: &[u8]) -> Result<Row> {
     let (revision, value) = split(bytes)?;
-    Ok(Row {
-        key: key.to_owned(),
-        revision,
-        value: value.to_vec(),
-    })
+    Ok(Row { key: key.to_owned(), revision, value: value.to_vec() })
 }
 
 impl Records for RedbRecords {
@@ -323,18 +290,10 @@ impl Records for RedbRecords {
             _ => end.as_deref().map_or(Bound::Unbounded, Bound::Excluded),
         };
         let mut range = rows.range::<&str>((scan.start(), upper)).map_err(storage)?;
-        let limit = if scan.limit == 0 {
-            usize::MAX
-        } else {
-            scan.limit
-        };
+        let limit = if scan.limit == 0 { usize::MAX } else { scan.limit };
         let mut found = Vec::new();
         while found.len() < limit {
-            let next = if scan.reverse {
-                range.next_back()
-            } else {
-                range.next()
-            };
+            let next = if scan.reverse { range.next_back() } else { range.next() };
             let Some(entry) = next else { break };
             let (key, bytes) = entry.map_err(storage)?;
             found.push(row(key.value(), bytes.value())?);
@@ -347,9 +306,7 @@ impl Records for RedbRecords {
         let rows = reading.open_table(ROWS).map_err(storage)?;
         let end = prefix_end(prefix);
         let upper = end.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
-        let range = rows
-            .range::<&str>((Bound::Included(prefix), upper))
-            .map_err(storage)?;
+        let range = rows.range::<&str>((Bound::Included(prefix), upper)).map_err(storage)?;
         let mut count = 0;
         for entry in range {
             entry.map_err(storage)?;
@@ -361,28 +318,19 @@ impl Records for RedbRecords {
     fn apply(&self, set: ChangeSet) -> Result<Receipt> {
         self.health()?;
         let (answer, receipt) = sync_channel(1);
-        let queue = self
-            .queue
-            .as_ref()
-            .ok_or_else(|| door_is_closed("it was shut"))?;
+        let queue = self.queue.as_ref().ok_or_else(|| door_is_closed("it was shut"))?;
         match queue.try_send(Waiting { set, answer }) {
             Ok(()) => {}
             Err(TrySendError::Full(waiting)) => {
-                queue
-                    .send(waiting)
-                    .map_err(|_gone| door_is_closed("its writer is gone"))?;
+                queue.send(waiting).map_err(|_gone| door_is_closed("its writer is gone"))?;
             }
             Err(TrySendError::Disconnected(_)) => return Err(door_is_closed("its writer is gone")),
         }
-        receipt
-            .recv()
-            .map_err(|_gone| door_is_closed("its writer is gone"))?
+        receipt.recv().map_err(|_gone| door_is_closed("its writer is gone"))?
     }
 
     fn health(&self) -> Result<()> {
-        self.closed
-            .get()
-            .map_or(Ok(()), |why| Err(door_is_closed(why)))
+        self.closed.get().map_or(Ok(()), |why| Err(door_is_closed(why)))
     }
 }
 
@@ -405,27 +353,17 @@ fn door_is_closed(why: &str) -> Error {
 }
 
 fn not_written(kind: Kind, why: &str) -> Error {
-    let code = if kind == Kind::Full {
-        "disk_full"
-    } else {
-        "store_failed"
-    };
-    let kind = if kind == Kind::Full {
-        kind
-    } else {
-        Kind::Unavailable
-    };
+    let code = if kind == Kind::Full { "disk_full" } else { "store_failed" };
+    let kind = if kind == Kind::Full { kind } else { Kind::Unavailable };
     Error::new(kind, code, format!("nothing was written: {why}"))
 }
 
 fn opening(path: &Path, source: redb::DatabaseError) -> Error {
     let shown = path.display();
     match source {
-        redb::DatabaseError::DatabaseAlreadyOpen => Error::new(
-            Kind::Held,
-            "store_held",
-            format!("{shown} is open in another process"),
-        ),
+        redb::DatabaseError::DatabaseAlreadyOpen => {
+            Error::new(Kind::Held, "store_held", format!("{shown} is open in another process"))
+        }
         redb::DatabaseError::UpgradeRequired(version) => Error::new(
             Kind::Newer,
             "store_format",
@@ -438,12 +376,10 @@ fn opening(path: &Path, source: redb::DatabaseError) -> Error {
 fn storage(source: impl Into<redb::Error>) -> Error {
     match source.into() {
         redb::Error::Io(source) => Error::io("the record store", source),
-        other => Error::new(
-            Kind::Unavailable,
-            "store_failed",
-            format!("the record store: {other}"),
-        )
-        .caused_by(other),
+        other => {
+            Error::new(Kind::Unavailable, "store_failed", format!("the record store: {other}"))
+                .caused_by(other)
+        }
     }
 }
 
@@ -468,9 +404,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("records.redb");
         let store = RedbRecords::open(&path).unwrap();
-        store
-            .apply(ChangeSet::new().put("a", Expect::Absent, b"1".to_vec()))
-            .unwrap();
+        store.apply(ChangeSet::new().put("a", Expect::Absent, b"1".to_vec())).unwrap();
         drop(store);
         let again = RedbRecords::open(&path).unwrap();
         assert_eq!(again.get("a").unwrap().unwrap().value, b"1");

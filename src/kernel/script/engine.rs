@@ -27,9 +27,7 @@ pub struct ScriptEngine {
 
 impl fmt::Debug for ScriptEngine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ScriptEngine")
-            .field("fence", &self.fence)
-            .finish_non_exhaustive()
+        f.debug_struct("ScriptEngine").field("fence", &self.fence).finish_non_exhaustive()
     }
 }
 
@@ -69,11 +67,7 @@ impl Builder {
             );
         }
         let engine = fenced(&self);
-        Ok(ScriptEngine {
-            engine,
-            fence: self.fence,
-            kept: Kept::default(),
-        })
+        Ok(ScriptEngine { engine, fence: self.fence, kept: Kept::default() })
     }
 }
 
@@ -163,10 +157,7 @@ impl ScriptEngine {
         let limits = call.limits(&self.fence);
         let parsed = self.run(&limits, call.budget(&limits, false), || {
             let before = meter::live();
-            let ast = self
-                .engine
-                .compile(source)
-                .map_err(|error| error::syntax(&error))?;
+            let ast = self.engine.compile(source).map_err(|error| error::syntax(&error))?;
             let weight = usize::try_from(meter::live() - before).unwrap_or(0);
             Ok(Program::new(ast, digest, weight.max(source.len())))
         })?;
@@ -205,13 +196,7 @@ impl ScriptEngine {
         Self::find(program, function, arguments.len())?;
         let limits = call.limits(&self.fence);
         self.run(&limits, call.budget(&limits, program.captures), || {
-            self.one(
-                &mut Scope::new(),
-                &program.ast,
-                function,
-                arguments,
-                &limits,
-            )
+            self.one(&mut Scope::new(), &program.ast, function, arguments, &limits)
         })?
     }
 
@@ -225,12 +210,7 @@ impl ScriptEngine {
         call: &Call,
     ) -> Result<Dynamic> {
         let captured = pointer.curry().iter().cloned();
-        self.call(
-            program,
-            pointer.fn_name(),
-            captured.chain(arguments).collect(),
-            call,
-        )
+        self.call(program, pointer.fn_name(), captured.chain(arguments).collect(), call)
     }
 
     /// Calls one function for each of many rows: faster than one [`ScriptEngine::call`] each. Every
@@ -267,9 +247,8 @@ impl ScriptEngine {
 
     fn find(program: &Program, function: &str, arguments: usize) -> Result<()> {
         let known = program.functions();
-        let found = known
-            .iter()
-            .any(|known| known.name == function && known.params.len() == arguments);
+        let found =
+            known.iter().any(|known| known.name == function && known.params.len() == arguments);
         if found || function.starts_with("anon$") {
             return Ok(());
         }
@@ -285,9 +264,7 @@ impl ScriptEngine {
         limits: &Limits<'_>,
     ) -> Result<Dynamic> {
         let options = CallFnOptions::new().eval_ast(false).rewind_scope(true);
-        let answer = self
-            .engine
-            .call_fn_with_options(options, scope, ast, function, arguments);
+        let answer = self.engine.call_fn_with_options(options, scope, ast, function, arguments);
         self.finish(answer, Some(function), limits)
     }
 

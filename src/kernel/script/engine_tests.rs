@@ -30,14 +30,9 @@ fn fails(source: &str) -> Error {
 #[test]
 fn a_script_sees_its_variables_and_answers_its_last_value() {
     let engine = engine();
-    let program = engine
-        .compile("rows.map(|row| row.power * factor)")
-        .unwrap();
+    let program = engine.compile("rows.map(|row| row.power * factor)").unwrap();
     let rows = to_dynamic(&json!([{ "power": 2 }, { "power": 3.5 }]));
-    let variables = vec![
-        ("rows".into(), rows),
-        ("factor".into(), Dynamic::from_int(2)),
-    ];
+    let variables = vec![("rows".into(), rows), ("factor".into(), Dynamic::from_int(2))];
     let answer = engine.eval(&program, variables, &Call::new()).unwrap();
     assert_eq!(from_dynamic(&answer).unwrap(), json!([4, 7.0]));
 }
@@ -45,9 +40,7 @@ fn a_script_sees_its_variables_and_answers_its_last_value() {
 #[test]
 fn a_function_is_called_without_running_the_top_level() {
     let engine = engine();
-    let program = engine
-        .compile("throw \"top\"; fn f(a, b) { a + b * 2 + 1 }")
-        .unwrap();
+    let program = engine.compile("throw \"top\"; fn f(a, b) { a + b * 2 + 1 }").unwrap();
     let arguments = vec![Dynamic::from_int(1), Dynamic::from_int(2)];
     let answer = engine.call(&program, "f", arguments, &Call::new()).unwrap();
     assert_eq!(answer.as_int().unwrap(), 6);
@@ -56,18 +49,12 @@ fn a_function_is_called_without_running_the_top_level() {
 #[test]
 fn many_rows_answer_one_by_one_and_a_bad_one_fails_alone() {
     let engine = engine();
-    let program = engine
-        .compile("fn f(x) { if x == 2 { throw \"two\" } else { x * x } }")
-        .unwrap();
+    let program = engine.compile("fn f(x) { if x == 2 { throw \"two\" } else { x * x } }").unwrap();
     let rows = (0..4).map(|x| vec![Dynamic::from_int(x)]);
     let answers = engine.call_many(&program, "f", rows, &Call::new()).unwrap();
     let answers: Vec<_> = answers
         .into_iter()
-        .map(|answer| {
-            answer
-                .map(|value| value.as_int().unwrap())
-                .map_err(|e| e.code())
-        })
+        .map(|answer| answer.map(|value| value.as_int().unwrap()).map_err(|e| e.code()))
         .collect();
     assert_eq!(answers, [Ok(0), Ok(1), Err("script_failed"), Ok(9)]);
 }
@@ -75,30 +62,17 @@ fn many_rows_answer_one_by_one_and_a_bad_one_fails_alone() {
 #[test]
 fn each_of_many_rows_has_operations_of_its_own() {
     let engine = engine();
-    let program = engine
-        .compile("fn f(n) { let s = 0; for i in 0..n { s += i } s }")
-        .unwrap();
+    let program = engine.compile("fn f(n) { let s = 0; for i in 0..n { s += i } s }").unwrap();
     let rows = [10_000, 1_000_000, 10_000].map(|n| vec![Dynamic::from_int(n)]);
-    let answers = engine
-        .call_many(&program, "f", rows, &Call::new().operations(60_000))
-        .unwrap();
-    let codes: Vec<_> = answers
-        .iter()
-        .map(|a| a.as_ref().err().map(Error::code))
-        .collect();
+    let answers = engine.call_many(&program, "f", rows, &Call::new().operations(60_000)).unwrap();
+    let codes: Vec<_> = answers.iter().map(|a| a.as_ref().err().map(Error::code)).collect();
     assert_eq!(codes, [None, Some("script_operations"), None]);
 }
 
 #[test]
 fn the_functions_of_a_program_are_listed_with_their_parameters() {
-    let program = engine()
-        .compile("fn b(x, y) { x } private fn a() { [1].map(|v| v) }")
-        .unwrap();
-    let listed: Vec<_> = program
-        .functions()
-        .iter()
-        .map(ToString::to_string)
-        .collect();
+    let program = engine().compile("fn b(x, y) { x } private fn a() { [1].map(|v| v) }").unwrap();
+    let listed: Vec<_> = program.functions().iter().map(ToString::to_string).collect();
     assert_eq!(listed, ["a()", "b(x, y)"]);
     assert!(program.function("a").unwrap().private);
     assert!(program.function("c").is_none());
@@ -110,20 +84,10 @@ fn an_unknown_function_is_told_with_what_there_is() {
     let program = engine.compile("fn density(t, p) { t }").unwrap();
     let call = |name: &str, count: usize| {
         let arguments = vec![Dynamic::UNIT; count];
-        engine
-            .call(&program, name, arguments, &Call::new())
-            .unwrap_err()
+        engine.call(&program, name, arguments, &Call::new()).unwrap_err()
     };
-    assert!(
-        call("densty", 2)
-            .detail()
-            .contains("did you mean `density`?")
-    );
-    assert!(
-        call("density", 1)
-            .detail()
-            .contains("`density(t, p)` takes 2")
-    );
+    assert!(call("densty", 2).detail().contains("did you mean `density`?"));
+    assert!(call("density", 1).detail().contains("`density(t, p)` takes 2"));
     assert!(call("other", 0).detail().contains("it has density(t, p)"));
     assert_eq!(call("other", 0).code(), "script_no_function");
 }
@@ -131,10 +95,7 @@ fn an_unknown_function_is_told_with_what_there_is() {
 #[test]
 fn a_source_that_does_not_parse_has_line_and_column() {
     let error = fails("let a = 1;\nlet b = ;\n");
-    assert_eq!(
-        (error.kind(), error.code()),
-        (Kind::Invalid, "script_syntax")
-    );
+    assert_eq!((error.kind(), error.code()), (Kind::Invalid, "script_syntax"));
     assert_eq!(error.faults()[0].pointer, "line 2, column 9");
     assert!(!error.faults()[0].detail.is_empty());
 }
@@ -142,28 +103,16 @@ fn a_source_that_does_not_parse_has_line_and_column() {
 #[test]
 fn a_failure_names_the_function_the_line_and_the_column() {
     let error = fails("fn inner(x) {\n  x / 0\n}\nfn outer(x) { inner(x) }\nouter(1)");
-    assert_eq!(
-        (error.kind(), error.code()),
-        (Kind::Invalid, "script_failed")
-    );
+    assert_eq!((error.kind(), error.code()), (Kind::Invalid, "script_failed"));
     assert_eq!(error.faults()[0].pointer, "line 2, column 5");
-    assert!(
-        error.faults()[0].detail.starts_with("in `inner`: "),
-        "{error}"
-    );
+    assert!(error.faults()[0].detail.starts_with("in `inner`: "), "{error}");
     let error = fails("[1].map(|x| x.y.z)");
-    assert!(
-        error.faults()[0].detail.starts_with("in a closure: "),
-        "{error}"
-    );
+    assert!(error.faults()[0].detail.starts_with("in a closure: "), "{error}");
 }
 
 #[test]
 fn what_a_script_throws_is_told_in_its_words() {
-    assert_eq!(
-        fails("throw \"no wind\"").detail(),
-        "the script failed: no wind"
-    );
+    assert_eq!(fails("throw \"no wind\"").detail(), "the script failed: no wind");
     assert_eq!(
         fails("throw #{ message: \"no wind\", code: 3 }").detail(),
         "the script failed: no wind"
@@ -179,38 +128,25 @@ fn raising() -> Module {
     let fail = |context: NativeCallContext<'_>| -> std::result::Result<(), Box<EvalAltResult>> {
         let faults = vec![Fault::new("/stage", "is missing")];
         let error = Error::new(Kind::NotFound, "card_not_found", "no card `a`").with_faults(faults);
-        Err(raise_at(
-            &context,
-            error.retry_after(Duration::from_secs(3)),
-        ))
+        Err(raise_at(&context, error.retry_after(Duration::from_secs(3))))
     };
     module.set_native_fn("get", fail);
-    module.set_native_fn(
-        "panic",
-        || -> std::result::Result<i64, Box<EvalAltResult>> {
-            panic!("a native function is broken")
-        },
-    );
+    module.set_native_fn("panic", || -> std::result::Result<i64, Box<EvalAltResult>> {
+        panic!("a native function is broken")
+    });
     module
 }
 
 #[test]
 fn an_error_of_a_native_function_comes_back_as_it_was() {
-    let engine = ScriptEngine::builder()
-        .module("fiche", raising())
-        .build()
-        .unwrap();
+    let engine = ScriptEngine::builder().module("fiche", raising()).build().unwrap();
     for source in [
         "fn f() { fiche::get() }\nf()",
         "try { fiche::get() } catch (e) { throw e }",
         "import \"fiche\" as f; f::get()",
     ] {
         let error = eval(&engine, source).unwrap_err();
-        assert_eq!(
-            (error.kind(), error.code()),
-            (Kind::NotFound, "card_not_found"),
-            "{source}"
-        );
+        assert_eq!((error.kind(), error.code()), (Kind::NotFound, "card_not_found"), "{source}");
         assert_eq!(error.detail(), "no card `a`");
         assert_eq!(error.wait(), Some(Duration::from_secs(3)));
         assert_eq!(error.faults()[0], Fault::new("/stage", "is missing"));
@@ -218,36 +154,23 @@ fn an_error_of_a_native_function_comes_back_as_it_was() {
     }
     let caught = "let r = 0; try { fiche::get() } catch (e) {
         r = [e.code, e.message, e.status, \"\" + e] } r";
-    let expected = json!([
-        "card_not_found",
-        "no card `a`",
-        404,
-        "no card `a`\n  /stage: is missing"
-    ]);
+    let expected =
+        json!(["card_not_found", "no card `a`", 404, "no card `a`\n  /stage: is missing"]);
     assert_eq!(eval(&engine, caught).unwrap(), expected);
 }
 
 #[test]
 fn a_panic_of_a_native_function_is_an_internal_error_and_the_engine_goes_on() {
-    let engine = ScriptEngine::builder()
-        .module("fiche", raising())
-        .build()
-        .unwrap();
+    let engine = ScriptEngine::builder().module("fiche", raising()).build().unwrap();
     let error = eval(&engine, "let a = [1]; a.push(fiche::panic()); a").unwrap_err();
     assert_eq!(error.kind(), Kind::Internal);
-    assert!(
-        error.detail().contains("a native function is broken"),
-        "{error}"
-    );
+    assert!(error.detail().contains("a native function is broken"), "{error}");
     assert_eq!(eval(&engine, "1 + 1").unwrap(), json!(2));
 }
 
 #[test]
 fn import_finds_registered_modules_only() {
-    let engine = ScriptEngine::builder()
-        .module("fiche", raising())
-        .build()
-        .unwrap();
+    let engine = ScriptEngine::builder().module("fiche", raising()).build().unwrap();
     assert_eq!(eval(&engine, "import \"fiche\" as f; 1").unwrap(), json!(1));
     for source in ["import \"Cargo\" as c;", "import \"/etc/passwd\" as c;"] {
         let error = eval(&engine, source).unwrap_err();
@@ -260,9 +183,7 @@ fn a_native_function_reads_the_tag_of_its_call() {
     let mut module = Module::new();
     module.set_native_fn("run", || {
         Ok::<_, Box<EvalAltResult>>(
-            tag()
-                .and_then(|tag| tag.into_string().ok())
-                .unwrap_or_default(),
+            tag().and_then(|tag| tag.into_string().ok()).unwrap_or_default(),
         )
     });
     let engine = ScriptEngine::builder().global(module).build().unwrap();
@@ -279,39 +200,23 @@ fn a_native_function_reads_the_tag_of_its_call() {
 #[test]
 fn a_call_within_a_call_counts_for_both_and_keeps_the_tighter_limit() {
     let inner = Arc::new(engine());
-    let program = inner
-        .compile("fn f(n) { for i in 0..n { } tagged() }")
-        .unwrap();
-    assert!(
-        inner
-            .call(&program, "f", vec![Dynamic::from_int(1)], &Call::new())
-            .is_err()
-    );
-    let program = inner
-        .compile("fn f(n) { let s = 0; for i in 0..n { s += 1 } s }")
-        .unwrap();
+    let program = inner.compile("fn f(n) { for i in 0..n { } tagged() }").unwrap();
+    assert!(inner.call(&program, "f", vec![Dynamic::from_int(1)], &Call::new()).is_err());
+    let program = inner.compile("fn f(n) { let s = 0; for i in 0..n { s += 1 } s }").unwrap();
     let mut module = Module::new();
     let shared = Arc::clone(&inner);
     module.set_native_fn("inner", move |n: i64| {
         let arguments = vec![Dynamic::from_int(n)];
-        let call = Call::new()
-            .operations(u64::MAX)
-            .within(Duration::from_mins(1));
+        let call = Call::new().operations(u64::MAX).within(Duration::from_mins(1));
         shared.call(&program, "f", arguments, &call).map_err(raise)
     });
     let outer = ScriptEngine::builder().global(module).build().unwrap();
     assert_eq!(eval(&outer, "inner(100) + inner(200)").unwrap(), json!(300));
     let ended = eval(&outer, "inner(10000000)").unwrap_err();
-    assert!(
-        ["script_operations", "script_timeout"].contains(&ended.code()),
-        "{ended}"
-    );
+    assert!(["script_operations", "script_timeout"].contains(&ended.code()), "{ended}");
     let caught = "let n = 0; loop { try { inner(100000) } catch { n += 1 } }";
     let ended = eval(&outer, caught).unwrap_err();
-    assert!(
-        ["script_operations", "script_timeout"].contains(&ended.code()),
-        "{ended}"
-    );
+    assert!(["script_operations", "script_timeout"].contains(&ended.code()), "{ended}");
 }
 
 #[test]
@@ -322,9 +227,7 @@ fn calls_within_calls_without_end_are_too_deep() {
     module.set_native_fn("again", move || {
         let engine = own.lock().unwrap().clone().unwrap();
         let program = engine.compile("again()").map_err(raise)?;
-        engine
-            .eval(&program, Vec::new(), &Call::new())
-            .map_err(raise)
+        engine.eval(&program, Vec::new(), &Call::new()).map_err(raise)
     });
     let engine = Arc::new(ScriptEngine::builder().global(module).build().unwrap());
     *slot.lock().unwrap() = Some(Arc::clone(&engine));
@@ -338,16 +241,9 @@ fn a_cancelled_call_ends() {
     let engine = engine();
     let program = engine.compile("let n = 0;\nloop { n += 1 }").unwrap();
     let error = engine
-        .eval(
-            &program,
-            Vec::new(),
-            &Call::new().cancelled_by(Arc::clone(&flag)),
-        )
+        .eval(&program, Vec::new(), &Call::new().cancelled_by(Arc::clone(&flag)))
         .unwrap_err();
-    assert_eq!(
-        (error.kind(), error.code()),
-        (Kind::Conflict, "script_cancelled")
-    );
+    assert_eq!((error.kind(), error.code()), (Kind::Conflict, "script_cancelled"));
     assert!(error.faults()[0].pointer.starts_with("line "), "{error}");
 }
 
@@ -357,19 +253,12 @@ fn print_and_debug_go_to_the_sink_up_to_their_limit() {
     let lines: Arc<Mutex<Lines>> = Arc::default();
     let kept = Arc::clone(&lines);
     let call = Call::new().printing_to(move |printed| {
-        kept.lock()
-            .unwrap()
-            .push((printed.text.to_owned(), printed.line));
+        kept.lock().unwrap().push((printed.text.to_owned(), printed.line));
     });
     let engine = engine();
-    let program = engine
-        .compile("print(\"a\");\ndebug([1, \"b\", #{ c: 1.0 }]);")
-        .unwrap();
+    let program = engine.compile("print(\"a\");\ndebug([1, \"b\", #{ c: 1.0 }]);").unwrap();
     let _ = engine.eval(&program, Vec::new(), &call).unwrap();
-    let expected = [
-        ("a".to_owned(), None),
-        ("[1, \"b\", #{\"c\": 1.0}]".to_owned(), Some(2)),
-    ];
+    let expected = [("a".to_owned(), None), ("[1, \"b\", #{\"c\": 1.0}]".to_owned(), Some(2))];
     assert_eq!(*lines.lock().unwrap(), expected);
     lines.lock().unwrap().clear();
     let program = engine.compile("for i in 0..2000 { print(\"é\".len() + `${i} é`.to_upper()) }");
@@ -398,40 +287,18 @@ fn a_program_is_parsed_once_and_old_ones_are_forgotten() {
 
 #[test]
 fn a_closure_gets_a_copy_that_it_may_read_and_not_change() {
-    assert_eq!(
-        said("let k = 3; let f = |x| x * k; k = 100; f.call(2)"),
-        json!(6)
-    );
-    assert_eq!(
-        said("let k = [1, 2]; [1, 5].filter(|x| x in k)"),
-        json!([1])
-    );
+    assert_eq!(said("let k = 3; let f = |x| x * k; k = 100; f.call(2)"), json!(6));
+    assert_eq!(said("let k = [1, 2]; [1, 5].filter(|x| x in k)"), json!([1]));
     assert_eq!(said("let m = #{ a: 1 }; [1].map(|x| m.a + x)"), json!([2]));
-    assert_eq!(
-        said("let k = 2; [1].map(|x| [x].map(|y| y * k))"),
-        json!([[2]])
-    );
+    assert_eq!(said("let k = 2; [1].map(|x| [x].map(|y| y * k))"), json!([[2]]));
     assert_eq!(said("const K = 5; [1].map(|x| x * K)"), json!([5]));
-    assert_eq!(
-        said("fn f(k) { [1, 2].map(|x| x + k) } f(10)"),
-        json!([11, 12])
-    );
+    assert_eq!(said("fn f(k) { [1, 2].map(|x| x + k) } f(10)"), json!([11, 12]));
     let twice = "let k = [3, 4]; [1].map(|x| { let c = k; k.map(|y| y + c.len()) })";
     assert_eq!(said(twice), json!([[5, 6]]));
     let race = fails("let k = [3, 4]; [1].map(|x| k.map(|y| y + k.len()))");
-    assert!(
-        race.detail().contains("give the inner closure a copy"),
-        "{race}"
-    );
-    assert_eq!(
-        said("for i in 0..2 { let f = |x| x + i; print(f.call(1)); } 1"),
-        json!(1)
-    );
-    assert!(
-        fails("let n = 0; [1].for_each(|x| n += x); n")
-            .detail()
-            .contains("constant")
-    );
+    assert!(race.detail().contains("give the inner closure a copy"), "{race}");
+    assert_eq!(said("for i in 0..2 { let f = |x| x + i; print(f.call(1)); } 1"), json!(1));
+    assert!(fails("let n = 0; [1].for_each(|x| n += x); n").detail().contains("constant"));
     let lost = fails("let a = []; [1].for_each(|x| a.push(x)); a");
     assert!(lost.detail().contains("constant"), "{lost}");
 }
@@ -441,12 +308,8 @@ fn a_closure_that_was_handed_out_can_be_called() {
     let engine = engine();
     let program = engine.compile("let k = 4; [|x| x * k, |x| x + 1]").unwrap();
     let answer = engine.eval(&program, Vec::new(), &Call::new()).unwrap();
-    let pointers: Vec<FnPtr> = answer
-        .into_array()
-        .unwrap()
-        .into_iter()
-        .map(Dynamic::cast::<FnPtr>)
-        .collect();
+    let pointers: Vec<FnPtr> =
+        answer.into_array().unwrap().into_iter().map(Dynamic::cast::<FnPtr>).collect();
     let answers: Vec<_> = pointers
         .iter()
         .map(|pointer| engine.call_pointer(&program, pointer, vec![5.into()], &Call::new()))
@@ -475,16 +338,10 @@ fn mathematics_takes_integers_and_floats_as_they_come() {
         ("round(2.345, 2)", json!(2.35)),
         ("is_nan(1) || is_nan(0.0 / 0.0)", json!(true)),
         ("abs(-3) + abs(-1.5)", json!(4.5)),
-        (
-            "parse_json(`{\"a\": [1, 2.0, null]}`)",
-            json!({ "a": [1, 2.0, null] }),
-        ),
+        ("parse_json(`{\"a\": [1, 2.0, null]}`)", json!({ "a": [1, 2.0, null] })),
         ("#{ a: [1, \"x\"] }.to_json()", json!("{\"a\":[1,\"x\"]}")),
         ("\"a,b,,c\".split(\",\")", json!(["a", "b", "", "c"])),
-        (
-            "let s = \"banana\"; s.replace(\"an\", \"-\"); s",
-            json!("b--a"),
-        ),
+        ("let s = \"banana\"; s.replace(\"an\", \"-\"); s", json!("b--a")),
         ("[1, [2.0, \"a\"]] == [1, [2, \"a\"]]", json!(true)),
         ("#{ a: [1] } != #{ a: [2] }", json!(true)),
         ("`${[1, 'c', ()]}`", json!("[1, 'c', ()]")),
@@ -497,19 +354,15 @@ fn mathematics_takes_integers_and_floats_as_they_come() {
 #[test]
 fn what_is_not_data_does_not_leave() {
     assert_eq!(fails("|x| x").code(), "not_a_value");
-    assert_eq!(
-        fails("let a = []; for i in 0..200 { a = [a] } a").code(),
-        "script_depth"
-    );
+    assert_eq!(fails("let a = []; for i in 0..200 { a = [a] } a").code(), "script_depth");
 }
 
 #[test]
 fn threads_share_an_engine_and_do_not_disturb_each_other() {
     let count = Arc::new(AtomicU32::new(0));
     let engine = engine();
-    let program = engine
-        .compile("fn f(n) { let a = []; for i in 0..n { a.push(`${i}`) } a.len() }")
-        .unwrap();
+    let program =
+        engine.compile("fn f(n) { let a = []; for i in 0..n { a.push(`${i}`) } a.len() }").unwrap();
     std::thread::scope(|scope| {
         for thread in 0..4 {
             let (engine, program, count) = (&engine, &program, Arc::clone(&count));
@@ -534,10 +387,7 @@ fn a_native_function_can_call_back_what_the_script_gave_it() {
     };
     module.set_native_fn("twice", twice);
     let engine = ScriptEngine::builder().global(module).build().unwrap();
-    assert_eq!(
-        eval(&engine, "let k = 3; twice(|x| x * k, 2)").unwrap(),
-        json!(18)
-    );
+    assert_eq!(eval(&engine, "let k = 3; twice(|x| x * k, 2)").unwrap(), json!(18));
 }
 
 /// Which thread a script runs on, and with which tag.
@@ -552,46 +402,24 @@ fn whereabouts() -> Module {
 
 #[test]
 fn a_call_that_needs_more_stack_takes_its_watch_along_and_back() {
-    let wide = Fence {
-        array: 100_000,
-        ..Fence::operator()
-    };
-    let inner = ScriptEngine::builder()
-        .fence(wide)
-        .global(whereabouts())
-        .build()
-        .unwrap();
-    let program = inner
-        .compile("fn f(n) { for i in 0..n { } here() }")
-        .unwrap();
+    let wide = Fence { array: 100_000, ..Fence::operator() };
+    let inner = ScriptEngine::builder().fence(wide).global(whereabouts()).build().unwrap();
+    let program = inner.compile("fn f(n) { for i in 0..n { } here() }").unwrap();
     let mut module = whereabouts();
     module.set_native_fn("inner", move |n: i64| {
-        inner
-            .call(&program, "f", vec![n.into()], &Call::new())
-            .map_err(raise)
+        inner.call(&program, "f", vec![n.into()], &Call::new()).map_err(raise)
     });
     let outer = ScriptEngine::builder().global(module).build().unwrap();
-    let call = Call::new()
-        .tagged("run-7".into())
-        .within(Duration::from_secs(20));
+    let call = Call::new().tagged("run-7".into()).within(Duration::from_secs(20));
     let run = |source: &str| {
         let program = outer.compile(source).unwrap();
-        outer
-            .eval(&program, Vec::new(), &call)
-            .and_then(|answer| from_dynamic(&answer))
+        outer.eval(&program, Vec::new(), &call).and_then(|answer| from_dynamic(&answer))
     };
     let said = run("[here(), inner(1), here()]").unwrap();
     assert_eq!(said[0], said[2]);
-    assert_ne!(
-        said[0][0], said[1][0],
-        "the inner call needs a larger stack"
-    );
+    assert_ne!(said[0][0], said[1][0], "the inner call needs a larger stack");
     assert_eq!(said[1][1], json!("run-7"));
     assert_eq!(run("inner(20000); 1").unwrap(), json!(1));
     let ended = run("loop { try { inner(20000) } catch { } }").unwrap_err();
-    assert_eq!(
-        ended.code(),
-        "script_operations",
-        "what the inner call uses counts for the outer"
-    );
+    assert_eq!(ended.code(), "script_operations", "what the inner call uses counts for the outer");
 }

@@ -127,24 +127,14 @@ fn stopped(stop: Stop, limits: &Limits<'_>, faults: Vec<Fault>) -> Error {
             (Kind::Invalid, "script_depth", detail)
         }
         Stop::Size => {
-            let Fence {
-                string,
-                array,
-                map,
-                variables,
-                ..
-            } = limits.fence;
+            let Fence { string, array, map, variables, .. } = limits.fence;
             let detail = format!(
                 "a value of the script is too large: allowed are {string} bytes of text, {array} \
                  elements, {map} entries of maps, {variables} variables"
             );
             (Kind::Invalid, "script_size", detail)
         }
-        Stop::Cancelled => (
-            Kind::Conflict,
-            "script_cancelled",
-            "the script was cancelled".into(),
-        ),
+        Stop::Cancelled => (Kind::Conflict, "script_cancelled", "the script was cancelled".into()),
     };
     Error::new(kind, code, detail).with_faults(faults)
 }
@@ -186,9 +176,7 @@ impl Where {
             None => String::new(),
         };
         let called = || place(self.called).map(|called| format!("called at {called}"));
-        let place = place(position)
-            .or_else(called)
-            .unwrap_or_else(|| "script".into());
+        let place = place(position).or_else(called).unwrap_or_else(|| "script".into());
         vec![Fault::new(place, format!("{within}{what}"))]
     }
 }
@@ -246,25 +234,19 @@ fn thrown(value: Dynamic, fault: impl Fn(&str) -> Vec<Fault>) -> Error {
         Err(value) => value,
     };
     let words = said(&value);
-    Error::invalid(
-        "script_failed",
-        format!("the script failed: {words}"),
-        fault(&words),
-    )
+    Error::invalid("script_failed", format!("the script failed: {words}"), fault(&words))
 }
 
 /// A thrown value in words: its text, its `message`, or its JSON.
 fn said(value: &Dynamic) -> String {
-    let message = value.as_map_ref().ok().and_then(|map| {
-        map.get("message")
-            .and_then(|message| message.clone().into_string().ok())
+    let message = value
+        .as_map_ref()
+        .ok()
+        .and_then(|map| map.get("message").and_then(|message| message.clone().into_string().ok()));
+    let words = message.or_else(|| value.clone().into_string().ok()).unwrap_or_else(|| {
+        let json = json::within(value, 64 * WORDS).map(|json| json.to_string());
+        json.unwrap_or_else(|error| error.detail().to_owned())
     });
-    let words = message
-        .or_else(|| value.clone().into_string().ok())
-        .unwrap_or_else(|| {
-            let json = json::within(value, 64 * WORDS).map(|json| json.to_string());
-            json.unwrap_or_else(|error| error.detail().to_owned())
-        });
     cut(&words, WORDS).to_owned()
 }
 
@@ -290,12 +272,8 @@ pub(super) fn register(engine: &mut rhai::Engine) {
     engine
         .register_type_with_name::<Raised>("Error")
         .register_get("code", |raised: &mut Raised| raised.0.code().to_owned())
-        .register_get("message", |raised: &mut Raised| {
-            raised.0.detail().to_owned()
-        })
-        .register_get("status", |raised: &mut Raised| {
-            i64::from(raised.0.kind().status())
-        })
+        .register_get("message", |raised: &mut Raised| raised.0.detail().to_owned())
+        .register_get("status", |raised: &mut Raised| i64::from(raised.0.kind().status()))
         .register_fn("to_string", |raised: &mut Raised| raised.0.to_string())
         .register_fn("to_debug", |raised: &mut Raised| format!("{:?}", raised.0));
 }

@@ -51,10 +51,7 @@ pub struct ScriptConfig {
 
 impl Default for ScriptConfig {
     fn default() -> Self {
-        Self {
-            operator: Fence::operator(),
-            pipeline: Fence::pipeline(),
-        }
+        Self { operator: Fence::operator(), pipeline: Fence::pipeline() }
     }
 }
 
@@ -173,24 +170,9 @@ impl Fence {
         within("variables", self.variables, 1, 100_000);
         within("functions", self.functions, 1, 100_000);
         within("source", self.source, 1, 16 << 20);
-        within(
-            "operations",
-            usize::try_from(self.operations).unwrap_or(usize::MAX),
-            1,
-            usize::MAX,
-        );
-        within(
-            "time",
-            usize::try_from(self.time.as_millis()).unwrap_or(usize::MAX),
-            1,
-            usize::MAX,
-        );
-        within(
-            "memory",
-            usize::try_from(self.memory).unwrap_or(usize::MAX),
-            64 << 10,
-            usize::MAX,
-        );
+        within("operations", usize::try_from(self.operations).unwrap_or(usize::MAX), 1, usize::MAX);
+        within("time", usize::try_from(self.time.as_millis()).unwrap_or(usize::MAX), 1, usize::MAX);
+        within("memory", usize::try_from(self.memory).unwrap_or(usize::MAX), 64 << 10, usize::MAX);
         if faults.is_empty() {
             return Ok(());
         }
@@ -203,15 +185,8 @@ impl Fence {
     /// measured for arrays and 315 for maps, and three times that without optimisation. This is
     /// address space; only what is used becomes memory.
     pub(super) fn stack(&self) -> usize {
-        let (array, map) = if cfg!(debug_assertions) {
-            (800, 1_200)
-        } else {
-            (512, 768)
-        };
-        let nesting = self
-            .array
-            .saturating_mul(array)
-            .saturating_add(self.map.saturating_mul(map));
+        let (array, map) = if cfg!(debug_assertions) { (800, 1_200) } else { (512, 768) };
+        let nesting = self.array.saturating_mul(array).saturating_add(self.map.saturating_mul(map));
         nesting.saturating_add(4 << 20)
     }
 }
@@ -263,14 +238,7 @@ mod tests {
     fn a_fence_is_read_from_a_file_and_written_back() {
         let fence: Fence = toml::from_str("time = \"2m\"\nmap = 5").unwrap();
         assert_eq!(fence.time, Duration::from_mins(2));
-        assert_eq!(
-            fence,
-            Fence {
-                map: 5,
-                time: fence.time,
-                ..Fence::operator()
-            }
-        );
+        assert_eq!(fence, Fence { map: 5, time: fence.time, ..Fence::operator() });
         let again: Fence = toml::from_str(&toml::to_string(&fence).unwrap()).unwrap();
         assert_eq!(again, fence);
         assert!(toml::from_str::<Fence>("time = 5").is_err());
@@ -282,41 +250,18 @@ mod tests {
     fn what_a_file_leaves_out_stays_as_the_preset_has_it() {
         let config: ScriptConfig =
             toml::from_str("[operator]\nmap = 5\n[pipeline]\ntime = \"1h\"").unwrap();
-        assert_eq!(
-            config.operator,
-            Fence {
-                map: 5,
-                ..Fence::operator()
-            }
-        );
+        assert_eq!(config.operator, Fence { map: 5, ..Fence::operator() });
         let hour = Duration::from_hours(1);
-        assert_eq!(
-            config.pipeline,
-            Fence {
-                time: hour,
-                ..Fence::pipeline()
-            }
-        );
-        assert_eq!(
-            toml::from_str::<ScriptConfig>("").unwrap(),
-            ScriptConfig::default()
-        );
+        assert_eq!(config.pipeline, Fence { time: hour, ..Fence::pipeline() });
+        assert_eq!(toml::from_str::<ScriptConfig>("").unwrap(), ScriptConfig::default());
         assert!(toml::from_str::<ScriptConfig>("[pipeline]\nmaps = 5").is_err());
     }
 
     #[test]
     fn every_limit_out_of_range_is_named() {
-        let wrong = Fence {
-            array: 0,
-            calls: 10_000,
-            ..Fence::operator()
-        };
+        let wrong = Fence { array: 0, calls: 10_000, ..Fence::operator() };
         let error = wrong.check().unwrap_err();
-        let named: Vec<_> = error
-            .faults()
-            .iter()
-            .map(|fault| fault.pointer.as_str())
-            .collect();
+        let named: Vec<_> = error.faults().iter().map(|fault| fault.pointer.as_str()).collect();
         assert_eq!(named, ["/array", "/calls"]);
         Fence::operator().check().unwrap();
         Fence::pipeline().check().unwrap();

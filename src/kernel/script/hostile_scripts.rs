@@ -21,43 +21,15 @@ pub(super) const LOOPS: &[Hostile] = &[
     ("endless loop", ENDLESS, "let n = 0; loop { n += 1 }"),
     ("endless loop without a variable", ENDLESS, "loop { }"),
     ("endless while", ENDLESS, "while true { 1 + 1; }"),
-    (
-        "endless for",
-        ENDLESS,
-        "for i in 0..9000000000000000000 { i * i; }",
-    ),
-    (
-        "caught and again",
-        ENDLESS,
-        "loop { try { throw 1 } catch { } }",
-    ),
+    ("endless for", ENDLESS, "for i in 0..9000000000000000000 { i * i; }"),
+    ("caught and again", ENDLESS, "loop { try { throw 1 } catch { } }"),
     ("limits caught", ENDLESS, "try { loop { } } catch { 1 }"),
-    (
-        "mutual recursion",
-        &[DEPTH],
-        "fn a() { b() } fn b() { a() } a()",
-    ),
+    ("mutual recursion", &[DEPTH], "fn a() { b() } fn b() { a() } a()"),
     ("recursion", &[DEPTH], "fn f(n) { f(n + 1) } f(0)"),
-    (
-        "recursion caught",
-        &[DEPTH],
-        "fn f(n) { try { f(n + 1) } catch { f(n + 1) } } loop { f(0) }",
-    ),
-    (
-        "recursion in two",
-        ENDLESS,
-        "fn f(n) { if n > 0 { f(n - 1) + f(n - 1) } else { 1 } } f(25)",
-    ),
-    (
-        "recursion of a closure",
-        &[DEPTH, FAILED],
-        "fn f(g) { g.call(g) } f(|g| g.call(g))",
-    ),
-    (
-        "recursion by map",
-        &[DEPTH],
-        "fn f(x) { [1].map(Fn(\"f\")) } f(1)",
-    ),
+    ("recursion caught", &[DEPTH], "fn f(n) { try { f(n + 1) } catch { f(n + 1) } } loop { f(0) }"),
+    ("recursion in two", ENDLESS, "fn f(n) { if n > 0 { f(n - 1) + f(n - 1) } else { 1 } } f(25)"),
+    ("recursion of a closure", &[DEPTH, FAILED], "fn f(g) { g.call(g) } f(|g| g.call(g))"),
+    ("recursion by map", &[DEPTH], "fn f(x) { [1].map(Fn(\"f\")) } f(1)"),
     (
         "sort without end",
         ENDLESS,
@@ -70,11 +42,7 @@ pub(super) const LOOPS: &[Hostile] = &[
         "let a = []; for i in 0..900 { a.push(i) }
         loop { a.sort(|x, y| 1) }",
     ),
-    (
-        "dedup without end",
-        ENDLESS,
-        "let a = [1, 2, 3]; loop { a.dedup(|x, y| { loop { } }) }",
-    ),
+    ("dedup without end", ENDLESS, "let a = [1, 2, 3]; loop { a.dedup(|x, y| { loop { } }) }"),
     (
         "a race again and again",
         ENDLESS,
@@ -83,33 +51,13 @@ pub(super) const LOOPS: &[Hostile] = &[
     ),
     ("sleep", &[FAILED], "sleep(10)"),
     ("sleep by name", &[FAILED], "Fn(\"sleep\").call(10)"),
-    (
-        "sleep by name, for a float",
-        &[FAILED],
-        "Fn(\"sleep\").call(10.0)",
-    ),
-    (
-        "sleep for each",
-        &[FAILED],
-        "[10, 10].for_each(Fn(\"sleep\"))",
-    ),
+    ("sleep by name, for a float", &[FAILED], "Fn(\"sleep\").call(10.0)"),
+    ("sleep for each", &[FAILED], "[10, 10].for_each(Fn(\"sleep\"))"),
     ("eval", &[SYNTAX], "eval(\"loop { }\")"),
-    (
-        "eval by name",
-        &[FAILED, SYNTAX, OPERATIONS, TIME],
-        "Fn(\"eval\").call(\"loop { }\")",
-    ),
+    ("eval by name", &[FAILED, SYNTAX, OPERATIONS, TIME], "Fn(\"eval\").call(\"loop { }\")"),
     ("curry", &[SYNTAX], "Fn(\"f\").curry(1)"),
-    (
-        "import of a file",
-        &[FAILED],
-        "import \"/etc/hostname\" as h;",
-    ),
-    (
-        "import without end",
-        &[SIZE, OPERATIONS, TIME],
-        "loop { import \"m\" as m; }",
-    ),
+    ("import of a file", &[FAILED], "import \"/etc/hostname\" as h;"),
+    ("import without end", &[SIZE, OPERATIONS, TIME], "loop { import \"m\" as m; }"),
 ];
 
 /// What grows.
@@ -201,46 +149,18 @@ pub(super) const GROWTH: &[Hostile] = &[
 
 /// What nests.
 pub(super) const NESTING: &[Hostile] = &[
-    (
-        "nested arrays",
-        GROWING,
-        "let a = []; for i in 0..100000 { a = [a] }",
-    ),
-    (
-        "nested maps",
-        GROWING,
-        "let m = #{}; for i in 0..100000 { m = #{ m: m } }",
-    ),
+    ("nested arrays", GROWING, "let a = []; for i in 0..100000 { a = [a] }"),
+    ("nested maps", GROWING, "let m = #{}; for i in 0..100000 { m = #{ m: m } }"),
     (
         "nested by writing",
         GROWING,
         "let a = []; for i in 0..100000 { let b = [0]; b[0] = a; a = b }",
     ),
-    (
-        "nested by moving",
-        GROWING,
-        "let b = [[]]; for i in 0..100000 { b.push([b.pop()]) }",
-    ),
-    (
-        "nested, eight at once",
-        GROWING,
-        "let a = []; loop { a = [[[[[[[[a]]]]]]]] }",
-    ),
-    (
-        "nested and printed",
-        &[DEPTH, TIME],
-        "let a = []; for i in 0..300 { a = [a] } print(a)",
-    ),
-    (
-        "nested in a text",
-        &[DEPTH, TIME],
-        "let a = []; for i in 0..300 { a = [a] } `${a}`",
-    ),
-    (
-        "nested and compared",
-        &[DEPTH, TIME],
-        "let a = []; for i in 0..300 { a = [a] } a == a",
-    ),
+    ("nested by moving", GROWING, "let b = [[]]; for i in 0..100000 { b.push([b.pop()]) }"),
+    ("nested, eight at once", GROWING, "let a = []; loop { a = [[[[[[[[a]]]]]]]] }"),
+    ("nested and printed", &[DEPTH, TIME], "let a = []; for i in 0..300 { a = [a] } print(a)"),
+    ("nested in a text", &[DEPTH, TIME], "let a = []; for i in 0..300 { a = [a] } `${a}`"),
+    ("nested and compared", &[DEPTH, TIME], "let a = []; for i in 0..300 { a = [a] } a == a"),
     (
         "nested maps compared",
         &[DEPTH, TIME],
@@ -251,16 +171,8 @@ pub(super) const NESTING: &[Hostile] = &[
         &[DEPTH, TIME],
         "let a = []; for i in 0..300 { a = [a] } #{ a: a }.to_json()",
     ),
-    (
-        "nested and thrown",
-        &[FAILED, TIME],
-        "let a = []; for i in 0..300 { a = [a] } throw a",
-    ),
-    (
-        "nested and answered",
-        &[DEPTH, TIME],
-        "let a = []; for i in 0..300 { a = [a] } a",
-    ),
+    ("nested and thrown", &[FAILED, TIME], "let a = []; for i in 0..300 { a = [a] } throw a"),
+    ("nested and answered", &[DEPTH, TIME], "let a = []; for i in 0..300 { a = [a] } a"),
     (
         "nested and captured",
         &[FAILED, TIME],
@@ -279,53 +191,26 @@ pub(super) fn deep_sources(times: usize) -> Vec<(&'static str, String)> {
         ("arrays", nest("[", "1", "]")),
         ("maps", nest("#{a:", "1", "}")),
         ("blocks", nest("{", "1", "}")),
-        (
-            "blocks as values",
-            format!("let a = {}", nest("{", "1", "}")),
-        ),
+        ("blocks as values", format!("let a = {}", nest("{", "1", "}"))),
         ("negations", nest("-", "1", "")),
         ("nots", nest("!", "true", "")),
         ("sums", format!("let a = 1; a{}", " + a".repeat(times))),
         ("powers", format!("let a = 1; a{}", " ** a".repeat(times))),
-        (
-            "conjunctions",
-            format!("let a = true; a{}", " && a".repeat(times)),
-        ),
-        (
-            "comparisons",
-            format!("let a = 1; a{}", " == a".repeat(times)),
-        ),
-        (
-            "fallbacks",
-            format!("let a = (); a{}", " ?? a".repeat(times)),
-        ),
-        (
-            "properties",
-            format!("let a = #{{}}; a{}", ".a".repeat(times)),
-        ),
-        (
-            "safe properties",
-            format!("let a = #{{}}; a{}", "?.a".repeat(times)),
-        ),
+        ("conjunctions", format!("let a = true; a{}", " && a".repeat(times))),
+        ("comparisons", format!("let a = 1; a{}", " == a".repeat(times))),
+        ("fallbacks", format!("let a = (); a{}", " ?? a".repeat(times))),
+        ("properties", format!("let a = #{{}}; a{}", ".a".repeat(times))),
+        ("safe properties", format!("let a = #{{}}; a{}", "?.a".repeat(times))),
         ("methods", format!("let a = 1; a{}", ".abs()".repeat(times))),
         ("indices", format!("let a = [1]; a{}", "[0]".repeat(times))),
-        (
-            "nested indices",
-            format!("let a = [0]; {}", nest("a[", "0", "]")),
-        ),
+        ("nested indices", format!("let a = [0]; {}", nest("a[", "0", "]"))),
         ("calls", nest("abs(", "1", ")")),
         ("closures", nest("|x| ", "1", "")),
         ("blocks of closures", nest("|x| {", "1", "}")),
-        (
-            "calls of calls",
-            format!("let f = || 1; f{}", ".call()".repeat(times)),
-        ),
+        ("calls of calls", format!("let f = || 1; f{}", ".call()".repeat(times))),
         ("texts", nest("`${", "1", "}`")),
         ("ifs", nest("if true {", "1", "}")),
-        (
-            "else ifs",
-            format!("if true {{ }}{}", " else if true { }".repeat(times)),
-        ),
+        ("else ifs", format!("if true {{ }}{}", " else if true { }".repeat(times))),
         ("loops", nest("loop {", "1", "; break; }")),
         ("fors", nest("for i in 0..1 {", "1;", "}")),
         ("switches", nest("switch 1 { 1 => ", "1", "}")),
@@ -333,14 +218,8 @@ pub(super) fn deep_sources(times: usize) -> Vec<(&'static str, String)> {
         ("functions", nest("fn f() {", "1", "}")),
         ("comments", nest("/*", "1", "*/")),
         ("namespaces", format!("{}f()", "m::".repeat(times))),
-        (
-            "parameters",
-            format!("fn f({}) {{ 1 }} 1", vec!["a"; times].join(",")),
-        ),
-        (
-            "assignments",
-            format!("let a = 1; {}1", "a = ".repeat(times)),
-        ),
+        ("parameters", format!("fn f({}) {{ 1 }} 1", vec!["a"; times].join(","))),
+        ("assignments", format!("let a = 1; {}1", "a = ".repeat(times))),
         ("ranges", format!("1{}", "..1".repeat(times))),
         ("casts", format!("let a = 1; a{}", " in a".repeat(times))),
     ]

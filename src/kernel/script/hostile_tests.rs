@@ -13,16 +13,8 @@ use crate::kernel::error::{Error, Result};
 fn engine() -> ScriptEngine {
     let mut module = Module::new();
     module.set_native_fn("one", || Ok::<i64, Box<rhai::EvalAltResult>>(1));
-    let fence = Fence {
-        time: Duration::from_millis(500),
-        variables: 20,
-        ..Fence::operator()
-    };
-    ScriptEngine::builder()
-        .fence(fence)
-        .module("m", module)
-        .build()
-        .unwrap()
+    let fence = Fence { time: Duration::from_millis(500), variables: 20, ..Fence::operator() };
+    ScriptEngine::builder().fence(fence).module("m", module).build().unwrap()
 }
 
 fn eval(engine: &ScriptEngine, source: &str) -> Result<Dynamic> {
@@ -38,11 +30,7 @@ fn each_ends(scripts: &[Hostile]) {
         let took = before.0.elapsed();
         let error = ended.map(|value| value.to_string()).expect_err(name);
         println!("{name}: {} after {took:?}: {error}", error.code());
-        assert!(
-            codes.contains(&error.code()),
-            "{name}: {} {error}",
-            error.code()
-        );
+        assert!(codes.contains(&error.code()), "{name}: {} {error}", error.code());
         assert!(error.detail().len() < 2_000, "{name}");
         let ok = eval(&engine, "m::one() + 1").unwrap();
         assert_eq!(ok.as_int().unwrap(), 2, "the engine goes on after {name}");
@@ -72,26 +60,13 @@ fn sources_that_nest_are_refused_or_run_and_never_end_the_process() {
             for (name, source) in deep_sources(times) {
                 let ended = eval(&engine, &source).err();
                 println!("{times} {name}: {:?}", ended.as_ref().map(Error::code));
-                let deep = [
-                    "parentheses",
-                    "arrays",
-                    "blocks",
-                    "sums",
-                    "closures",
-                    "indices",
-                ];
+                let deep = ["parentheses", "arrays", "blocks", "sums", "closures", "indices"];
                 if times >= 5_000 && deep.contains(&name) {
                     assert!(ended.is_some(), "{times} {name}");
                 }
                 if let Some(error) = ended {
-                    let fit = [
-                        "script_syntax",
-                        DEPTH,
-                        SIZE,
-                        FAILED,
-                        "script_source",
-                        "not_a_value",
-                    ];
+                    let fit =
+                        ["script_syntax", DEPTH, SIZE, FAILED, "script_source", "not_a_value"];
                     assert!(fit.contains(&error.code()), "{times} {name}: {error}");
                 }
             }
@@ -104,10 +79,7 @@ fn many_nested_parentheses_are_too_deep_and_say_where() {
     let source = format!("let a = 1;\n{}1{}", "(".repeat(5_000), ")".repeat(5_000));
     let error = engine().compile(&source).unwrap_err();
     assert_eq!(error.code(), DEPTH);
-    assert!(
-        error.faults()[0].pointer.starts_with("line 2, column "),
-        "{error}"
-    );
+    assert!(error.faults()[0].pointer.starts_with("line 2, column "), "{error}");
 }
 
 /// An engine whose scripts can ask how much of the stack is used, and get nested values for free.
@@ -126,11 +98,7 @@ fn probing(fence: Fence) -> ScriptEngine {
         });
         Ok::<_, Box<rhai::EvalAltResult>>(deep)
     });
-    ScriptEngine::builder()
-        .fence(fence)
-        .global(module)
-        .build()
-        .unwrap()
+    ScriptEngine::builder().fence(fence).global(module).build().unwrap()
 }
 
 #[test]
@@ -138,11 +106,7 @@ fn the_deepest_calls_leave_half_of_the_stack() {
     for fence in [Fence::operator(), Fence::pipeline()] {
         let expressions = (fence.expressions - 12) / 5;
         let half = i64::try_from(BIG_STACK / 2).unwrap();
-        let engine = probing(Fence {
-            array: 10_000,
-            map: 1_000,
-            ..fence.clone()
-        });
+        let engine = probing(Fence { array: 10_000, map: 1_000, ..fence.clone() });
         let (open, close) = ("abs([".repeat(expressions), "][0])".repeat(expressions));
         for source in [
             format!("fn f(n) {{ if n > 0 {{ {open} f(n - 1) {close} }} else {{ used() }} }}"),
@@ -166,11 +130,7 @@ fn the_deepest_calls_leave_half_of_the_stack() {
 
 #[test]
 fn the_deepest_value_can_be_cloned_measured_compared_printed_and_dropped() {
-    let fence = Fence {
-        array: 100_000,
-        map: 20_000,
-        ..Fence::pipeline()
-    };
+    let fence = Fence { array: 100_000, map: 20_000, ..Fence::pipeline() };
     let engine = probing(fence.clone());
     let arrays = i64::try_from(fence.array).unwrap() - 2;
     let maps = i64::try_from(fence.map).unwrap() - 2;
@@ -208,16 +168,8 @@ fn the_deepest_value_can_be_cloned_measured_compared_printed_and_dropped() {
 /// The largest resident set that this process ever had, in bytes.
 fn peak() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmHWM:"))
-        .unwrap();
-    line.trim()
-        .trim_end_matches(" kB")
-        .trim()
-        .parse::<u64>()
-        .unwrap()
-        << 10
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.trim().trim_end_matches(" kB").trim().parse::<u64>().unwrap() << 10
 }
 
 /// Started by the next test: other tests in the same process would be measured too.
@@ -232,11 +184,7 @@ fn alone_with_hostile_scripts() {
             for (name, _, source) in LOOPS.iter().chain(GROWTH).chain(NESTING) {
                 let _ended = eval(&engine, source).unwrap_err();
                 let grown = peak() - before;
-                assert!(
-                    grown <= 64 << 20,
-                    "{name}, round {round}: {} MiB",
-                    grown >> 20
-                );
+                assert!(grown <= 64 << 20, "{name}, round {round}: {} MiB", grown >> 20);
             }
         }
         println!("grew by {} MiB", (peak() - before) >> 20);
@@ -255,21 +203,11 @@ fn the_process_stays_small() {
     let test = format!("{}::alone_with_hostile_scripts", module_path!());
     let test = test.split_once("::").unwrap().1;
     let output = std::process::Command::new(std::env::current_exe().unwrap())
-        .args([
-            "--exact",
-            test,
-            "--ignored",
-            "--nocapture",
-            "--test-threads=1",
-        ])
+        .args(["--exact", test, "--ignored", "--nocapture", "--test-threads=1"])
         .output()
         .unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
-    assert!(
-        output.status.success(),
-        "{said}{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
     assert!(said.contains("grew by"), "it did not run: {said}");
     println!("{said}");
 }

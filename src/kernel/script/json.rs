@@ -30,9 +30,7 @@ pub fn to_dynamic(value: &Value) -> Dynamic {
         Value::String(text) => text.as_str().into(),
         Value::Array(items) => Dynamic::from_array(items.iter().map(to_dynamic).collect::<Array>()),
         Value::Object(fields) => {
-            let fields = fields
-                .iter()
-                .map(|(name, value)| (name.into(), to_dynamic(value)));
+            let fields = fields.iter().map(|(name, value)| (name.into(), to_dynamic(value)));
             Dynamic::from_map(fields.collect::<Map>())
         }
     }
@@ -140,10 +138,7 @@ impl Writer {
     }
 
     fn charge(&mut self, bytes: usize) -> Result<()> {
-        self.text = self
-            .text
-            .checked_sub(bytes)
-            .ok_or_else(|| too_much_text(self.most))?;
+        self.text = self.text.checked_sub(bytes).ok_or_else(|| too_much_text(self.most))?;
         Ok(())
     }
 }
@@ -193,23 +188,11 @@ mod tests {
     fn numbers_keep_their_kind_as_far_as_they_can() {
         assert!(to_dynamic(&json!(9_007_199_254_740_993_i64)).is_int());
         assert!(to_dynamic(&json!(u64::MAX)).as_float().unwrap() > 1.8e19);
-        assert_eq!(
-            from_dynamic(&Dynamic::from_float(f64::NAN)).unwrap(),
-            Value::Null
-        );
-        assert_eq!(
-            from_dynamic(&Dynamic::from_float(f64::INFINITY)).unwrap(),
-            Value::Null
-        );
+        assert_eq!(from_dynamic(&Dynamic::from_float(f64::NAN)).unwrap(), Value::Null);
+        assert_eq!(from_dynamic(&Dynamic::from_float(f64::INFINITY)).unwrap(), Value::Null);
         assert_eq!(from_dynamic(&Dynamic::from_char('é')).unwrap(), json!("é"));
-        assert_eq!(
-            from_dynamic(&Dynamic::from(Time(0))).unwrap(),
-            json!(Time(0).to_string())
-        );
-        assert_eq!(
-            from_dynamic(&Dynamic::from_blob(vec![1, 2])).unwrap(),
-            json!("AQI=")
-        );
+        assert_eq!(from_dynamic(&Dynamic::from(Time(0))).unwrap(), json!(Time(0).to_string()));
+        assert_eq!(from_dynamic(&Dynamic::from_blob(vec![1, 2])).unwrap(), json!("AQI="));
     }
 
     #[test]

@@ -36,19 +36,11 @@ const UNARY: [Unary; 17] = [
     ("to_radians", f64::to_radians),
 ];
 
-const BINARY: [Binary; 4] = [
-    ("pow", f64::powf),
-    ("atan2", f64::atan2),
-    ("hypot", f64::hypot),
-    ("log", f64::log),
-];
+const BINARY: [Binary; 4] =
+    [("pow", f64::powf), ("atan2", f64::atan2), ("hypot", f64::hypot), ("log", f64::log)];
 
-const ROUNDING: [Unary; 4] = [
-    ("floor", f64::floor),
-    ("ceil", f64::ceil),
-    ("round", f64::round),
-    ("trunc", f64::trunc),
-];
+const ROUNDING: [Unary; 4] =
+    [("floor", f64::floor), ("ceil", f64::ceil), ("round", f64::round), ("trunc", f64::trunc)];
 
 pub(super) fn register(engine: &mut Engine) {
     for (name, function) in UNARY {
@@ -70,13 +62,12 @@ pub(super) fn register(engine: &mut Engine) {
     engine.register_fn("is_nan", |_: i64| false);
     engine.register_fn("is_finite", |_: i64| true);
     engine.register_fn("clamp", clamp);
-    engine.register_fn("clamp", |x: i64, low: i64, high: i64| {
-        if low <= high {
-            Ok(x.clamp(low, high))
-        } else {
-            crossed()
-        }
-    });
+    engine.register_fn(
+        "clamp",
+        |x: i64, low: i64, high: i64| {
+            if low <= high { Ok(x.clamp(low, high)) } else { crossed() }
+        },
+    );
 }
 
 /// `x` to so many decimals.
@@ -89,21 +80,14 @@ fn round_to(x: f64, digits: i64) -> f64 {
 /// `x`, but at least `low` and at most `high`; not a number stays not a number.
 fn clamp(x: Dynamic, low: Dynamic, high: Dynamic) -> Answer<f64> {
     let (x, low, high) = (number(&x)?, number(&low)?, number(&high)?);
-    if low <= high {
-        Ok(x.clamp(low, high))
-    } else {
-        crossed()
-    }
+    if low <= high { Ok(x.clamp(low, high)) } else { crossed() }
 }
 
 fn number(value: &Dynamic) -> Answer<f64> {
-    value
-        .as_float()
-        .or_else(|_| value.as_int().map(float))
-        .map_err(|kind| {
-            let detail = format!("`clamp` takes numbers, not `{kind}`");
-            raise(Error::new(Kind::Invalid, "script_failed", detail))
-        })
+    value.as_float().or_else(|_| value.as_int().map(float)).map_err(|kind| {
+        let detail = format!("`clamp` takes numbers, not `{kind}`");
+        raise(Error::new(Kind::Invalid, "script_failed", detail))
+    })
 }
 
 fn crossed<T>() -> Answer<T> {
@@ -111,10 +95,7 @@ fn crossed<T>() -> Answer<T> {
     Err(raise(Error::new(Kind::Invalid, "script_failed", detail)))
 }
 
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "what a script asks for when it mixes numbers"
-)]
+#[expect(clippy::cast_precision_loss, reason = "what a script asks for when it mixes numbers")]
 const fn float(whole: i64) -> f64 {
     whole as f64
 }

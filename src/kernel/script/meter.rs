@@ -58,10 +58,7 @@ pub(super) fn installed() -> bool {
 /// What `size` bytes cost with the header and rounding of a usual allocator: many small values
 /// would otherwise weigh half of what they take.
 #[inline]
-#[expect(
-    clippy::cast_possible_wrap,
-    reason = "no allocation is larger than isize::MAX"
-)]
+#[expect(clippy::cast_possible_wrap, reason = "no allocation is larger than isize::MAX")]
 const fn cost(size: usize) -> i64 {
     let rounded = size.saturating_add(23) & !15;
     if rounded < 32 { 32 } else { rounded as i64 }
@@ -73,10 +70,7 @@ fn count(bytes: i64) {
     let _gone = LIVE.try_with(|live| live.set(live.get().wrapping_add(bytes)));
 }
 
-#[expect(
-    unsafe_code,
-    reason = "counting allocations is only possible in a GlobalAlloc"
-)]
+#[expect(unsafe_code, reason = "counting allocations is only possible in a GlobalAlloc")]
 // SAFETY: every call is handed to `A` unchanged, and what `A` answers is returned unchanged; the
 // counting beside it touches a const thread-local without a destructor and never allocates.
 unsafe impl<A: GlobalAlloc> GlobalAlloc for MeteredAllocator<A> {

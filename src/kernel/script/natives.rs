@@ -36,16 +36,12 @@ fn too_large<T>(what: &str) -> Answer<T> {
 
 fn equality(engine: &mut Engine) {
     let pure = |name: &str| FuncRegistration::new(name).with_purity(true);
-    pure("==").register_into_engine(
-        engine,
-        |c: NativeCallContext<'_>, a: &mut Array, b: Array| same_items(&c, a, &b, DEPTH),
-    );
-    pure("!=").register_into_engine(
-        engine,
-        |c: NativeCallContext<'_>, a: &mut Array, b: Array| {
-            same_items(&c, a, &b, DEPTH).map(|same| !same)
-        },
-    );
+    pure("==").register_into_engine(engine, |c: NativeCallContext<'_>, a: &mut Array, b: Array| {
+        same_items(&c, a, &b, DEPTH)
+    });
+    pure("!=").register_into_engine(engine, |c: NativeCallContext<'_>, a: &mut Array, b: Array| {
+        same_items(&c, a, &b, DEPTH).map(|same| !same)
+    });
     pure("==").register_into_engine(engine, |c: NativeCallContext<'_>, a: &mut Map, b: Map| {
         same_fields(&c, a, &b, DEPTH)
     });
@@ -119,48 +115,30 @@ fn same(
 fn splitting(engine: &mut Engine) {
     type Context<'a> = NativeCallContext<'a>;
     type Text = ImmutableString;
-    engine.register_fn("split", |c: Context<'_>, text: Text| {
-        pieces(&c, text.split_whitespace())
-    });
+    engine.register_fn("split", |c: Context<'_>, text: Text| pieces(&c, text.split_whitespace()));
     engine.register_fn("split", |c: Context<'_>, text: Text, by: Text| {
         pieces(&c, text.split(by.as_str()))
     });
-    engine.register_fn("split", |c: Context<'_>, text: Text, by: char| {
-        pieces(&c, text.split(by))
+    engine.register_fn("split", |c: Context<'_>, text: Text, by: char| pieces(&c, text.split(by)));
+    engine.register_fn("split", |c: Context<'_>, text: Text, by: Text, most: i64| {
+        pieces(&c, text.splitn(at_least_one(most), by.as_str()))
     });
-    engine.register_fn(
-        "split",
-        |c: Context<'_>, text: Text, by: Text, most: i64| {
-            pieces(&c, text.splitn(at_least_one(most), by.as_str()))
-        },
-    );
-    engine.register_fn(
-        "split",
-        |c: Context<'_>, text: Text, by: char, most: i64| {
-            pieces(&c, text.splitn(at_least_one(most), by))
-        },
-    );
+    engine.register_fn("split", |c: Context<'_>, text: Text, by: char, most: i64| {
+        pieces(&c, text.splitn(at_least_one(most), by))
+    });
     engine.register_fn("split_rev", |c: Context<'_>, text: Text, by: Text| {
         pieces(&c, text.rsplit(by.as_str()))
     });
     engine.register_fn("split_rev", |c: Context<'_>, text: Text, by: char| {
         pieces(&c, text.rsplit(by))
     });
-    engine.register_fn(
-        "split_rev",
-        |c: Context<'_>, text: Text, by: Text, most: i64| {
-            pieces(&c, text.rsplitn(at_least_one(most), by.as_str()))
-        },
-    );
-    engine.register_fn(
-        "split_rev",
-        |c: Context<'_>, text: Text, by: char, most: i64| {
-            pieces(&c, text.rsplitn(at_least_one(most), by))
-        },
-    );
-    engine.register_fn("to_chars", |c: Context<'_>, text: Text| {
-        collect(&c, text.chars())
+    engine.register_fn("split_rev", |c: Context<'_>, text: Text, by: Text, most: i64| {
+        pieces(&c, text.rsplitn(at_least_one(most), by.as_str()))
     });
+    engine.register_fn("split_rev", |c: Context<'_>, text: Text, by: char, most: i64| {
+        pieces(&c, text.rsplitn(at_least_one(most), by))
+    });
+    engine.register_fn("to_chars", |c: Context<'_>, text: Text| collect(&c, text.chars()));
 }
 
 fn at_least_one(most: i64) -> usize {
@@ -194,16 +172,12 @@ fn collect<T: Into<Dynamic>>(
 fn padding(engine: &mut Engine) {
     type Context<'a> = NativeCallContext<'a>;
     type Text = ImmutableString;
-    engine.register_fn(
-        "pad",
-        |c: Context<'_>, text: &mut Text, letters: i64, with: char| {
-            pad(&c, text, letters, with.encode_utf8(&mut [0; 4]))
-        },
-    );
-    engine.register_fn(
-        "pad",
-        |c: Context<'_>, text: &mut Text, letters: i64, with: Text| pad(&c, text, letters, &with),
-    );
+    engine.register_fn("pad", |c: Context<'_>, text: &mut Text, letters: i64, with: char| {
+        pad(&c, text, letters, with.encode_utf8(&mut [0; 4]))
+    });
+    engine.register_fn("pad", |c: Context<'_>, text: &mut Text, letters: i64, with: Text| {
+        pad(&c, text, letters, &with)
+    });
 }
 
 /// Adds `with`, whole or in part, until `text` has so many letters.
@@ -235,33 +209,18 @@ fn pad(
 fn replacing(engine: &mut Engine) {
     type Context<'a> = NativeCallContext<'a>;
     type Text = ImmutableString;
-    engine.register_fn(
-        "replace",
-        |c: Context<'_>, text: &mut Text, old: Text, new: Text| replace(&c, text, &old, &new),
-    );
-    engine.register_fn(
-        "replace",
-        |c: Context<'_>, text: &mut Text, old: Text, new: char| {
-            replace(&c, text, &old, new.encode_utf8(&mut [0; 4]))
-        },
-    );
-    engine.register_fn(
-        "replace",
-        |c: Context<'_>, text: &mut Text, old: char, new: Text| {
-            replace(&c, text, old.encode_utf8(&mut [0; 4]), &new)
-        },
-    );
-    engine.register_fn(
-        "replace",
-        |c: Context<'_>, text: &mut Text, old: char, new: char| {
-            replace(
-                &c,
-                text,
-                old.encode_utf8(&mut [0; 4]),
-                new.encode_utf8(&mut [0; 4]),
-            )
-        },
-    );
+    engine.register_fn("replace", |c: Context<'_>, text: &mut Text, old: Text, new: Text| {
+        replace(&c, text, &old, &new)
+    });
+    engine.register_fn("replace", |c: Context<'_>, text: &mut Text, old: Text, new: char| {
+        replace(&c, text, &old, new.encode_utf8(&mut [0; 4]))
+    });
+    engine.register_fn("replace", |c: Context<'_>, text: &mut Text, old: char, new: Text| {
+        replace(&c, text, old.encode_utf8(&mut [0; 4]), &new)
+    });
+    engine.register_fn("replace", |c: Context<'_>, text: &mut Text, old: char, new: char| {
+        replace(&c, text, old.encode_utf8(&mut [0; 4]), new.encode_utf8(&mut [0; 4]))
+    });
 }
 
 fn replace(

@@ -50,30 +50,18 @@ impl fmt::Debug for Program {
 
 impl Program {
     pub(super) fn new(ast: AST, digest: Digest, weight: usize) -> Self {
-        let closures = ast
-            .iter_functions()
-            .any(|found| found.name.starts_with("anon$"));
+        let closures = ast.iter_functions().any(|found| found.name.starts_with("anon$"));
         let mut functions: Vec<_> = ast
             .iter_functions()
             .filter(|found| !found.name.starts_with("anon$"))
             .map(|found| Function {
                 name: found.name.to_owned(),
-                params: found
-                    .params
-                    .iter()
-                    .map(|param| (*param).to_owned())
-                    .collect(),
+                params: found.params.iter().map(|param| (*param).to_owned()).collect(),
                 private: matches!(found.access, rhai::FnAccess::Private),
             })
             .collect();
         functions.sort_by(|a, b| (&a.name, a.params.len()).cmp(&(&b.name, b.params.len())));
-        Self {
-            ast,
-            captures: closures,
-            functions,
-            digest,
-            weight,
-        }
+        Self { ast, captures: closures, functions, digest, weight }
     }
 
     /// Its functions by name, without closures.
@@ -118,9 +106,7 @@ impl Kept {
         shelf.clock += 1;
         let now = shelf.clock;
         shelf.bytes += program.weight;
-        let before = shelf
-            .programs
-            .insert(program.digest, (Arc::clone(program), now));
+        let before = shelf.programs.insert(program.digest, (Arc::clone(program), now));
         shelf.bytes -= before.as_ref().map_or(0, |(before, _)| before.weight);
         while shelf.programs.len() > 1 && (shelf.programs.len() > KEPT || shelf.bytes > KEPT_BYTES)
         {

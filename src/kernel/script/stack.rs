@@ -83,10 +83,7 @@ fn no_thread(size: usize, source: std::io::Error) -> Error {
     Error::new(
         Kind::Unavailable,
         "script_no_thread",
-        format!(
-            "no thread with a stack of {} MiB can be started for the script",
-            size >> 20
-        ),
+        format!("no thread with a stack of {} MiB can be started for the script", size >> 20),
     )
     .caused_by(source)
 }
@@ -97,11 +94,7 @@ mod tests {
 
     fn deep(levels: usize) -> usize {
         let room = std::hint::black_box([levels; 128]);
-        if levels == 0 {
-            0
-        } else {
-            deep(levels - 1) + room.len() / 128
-        }
+        if levels == 0 { 0 } else { deep(levels - 1) + room.len() / 128 }
     }
 
     #[test]

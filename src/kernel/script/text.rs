@@ -19,49 +19,33 @@ pub(super) fn register(engine: &mut Engine) {
     engine.register_fn("parse_json", parse_json);
     for name in ["to_string", "to_debug", "print", "debug"] {
         let pure = || FuncRegistration::new(name).with_purity(true);
-        pure().register_into_engine(
-            engine,
-            |context: NativeCallContext<'_>, items: &mut Array| {
-                text(&context, |writer| writer.items(items, DEPTH))
-            },
-        );
-        pure().register_into_engine(
-            engine,
-            |context: NativeCallContext<'_>, fields: &mut Map| {
-                text(&context, |writer| writer.fields(fields, DEPTH))
-            },
-        );
+        pure().register_into_engine(engine, |context: NativeCallContext<'_>, items: &mut Array| {
+            text(&context, |writer| writer.items(items, DEPTH))
+        });
+        pure().register_into_engine(engine, |context: NativeCallContext<'_>, fields: &mut Map| {
+            text(&context, |writer| writer.fields(fields, DEPTH))
+        });
         pure().register_into_engine(engine, |pointer: &mut FnPtr| {
             format!("Fn({})", pointer.fn_name())
         });
     }
     let pure = || FuncRegistration::new("to_json").with_purity(true);
-    pure().register_into_engine(
-        engine,
-        |context: NativeCallContext<'_>, value: &mut Dynamic| to_json(&context, value),
-    );
-    pure().register_into_engine(
-        engine,
-        |context: NativeCallContext<'_>, fields: &mut Map| {
-            to_json(&context, &Dynamic::from_map(fields.clone()))
-        },
-    );
+    pure().register_into_engine(engine, |context: NativeCallContext<'_>, value: &mut Dynamic| {
+        to_json(&context, value)
+    });
+    pure().register_into_engine(engine, |context: NativeCallContext<'_>, fields: &mut Map| {
+        to_json(&context, &Dynamic::from_map(fields.clone()))
+    });
 }
 
 fn to_json(context: &NativeCallContext<'_>, value: &Dynamic) -> Answer<String> {
     let most = context.engine().max_string_size();
-    json::within(value, most)
-        .map(|json| json.to_string())
-        .map_err(raise)
+    json::within(value, most).map(|json| json.to_string()).map_err(raise)
 }
 
 fn parse_json(text: &str) -> Answer<Dynamic> {
     serde_json::from_str(text).map_err(|error| {
-        raise(Error::new(
-            Kind::Invalid,
-            "script_failed",
-            format!("not JSON: {error}"),
-        ))
+        raise(Error::new(Kind::Invalid, "script_failed", format!("not JSON: {error}")))
     })
 }
 
@@ -73,11 +57,7 @@ struct Writer<'a> {
 
 fn text(context: &NativeCallContext<'_>, write: impl FnOnce(&mut Writer<'_>)) -> String {
     let most = context.engine().max_string_size();
-    let mut writer = Writer {
-        context,
-        text: String::new(),
-        most,
-    };
+    let mut writer = Writer { context, text: String::new(), most };
     write(&mut writer);
     writer.text
 }
@@ -139,9 +119,7 @@ impl Writer<'_> {
         if value.is_int() || value.is_float() || value.is_bool() {
             return self.push(&value.to_string());
         }
-        let said = self
-            .context
-            .call_native_fn_raw("to_debug", true, &mut [&mut value.clone()]);
+        let said = self.context.call_native_fn_raw("to_debug", true, &mut [&mut value.clone()]);
         match said.ok().and_then(|said| said.into_immutable_string().ok()) {
             Some(said) => self.push(&said),
             None => self.push(value.type_name()),

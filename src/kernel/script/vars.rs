@@ -17,10 +17,7 @@ type Answer<T> = Result<T, Box<EvalAltResult>>;
 pub(super) fn register(engine: &mut Engine) {
     // The hook is marked as one that may change in a minor release; the version is pinned by the
     // lock file and the hostile scripts would show it.
-    #[expect(
-        deprecated,
-        reason = "not deprecated: Rhai marks what it may still change this way"
-    )]
+    #[expect(deprecated, reason = "not deprecated: Rhai marks what it may still change this way")]
     engine.on_var(before);
 }
 
@@ -104,7 +101,5 @@ fn capturable(value: &Dynamic, depth: usize) -> bool {
     if let Ok(fields) = value.as_map_ref() {
         return fields.values().all(|field| capturable(field, inside));
     }
-    value
-        .read_lock::<FnPtr>()
-        .is_none_or(|pointer| !pointer.is_curried())
+    value.read_lock::<FnPtr>().is_none_or(|pointer| !pointer.is_curried())
 }

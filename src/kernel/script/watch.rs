@@ -140,11 +140,7 @@ impl Watch {
         if self.due.get().is_some() {
             return;
         }
-        if self
-            .deadline
-            .get()
-            .is_some_and(|deadline| Instant::now() >= deadline)
-        {
+        if self.deadline.get().is_some_and(|deadline| Instant::now() >= deadline) {
             self.end_soon(Stop::Time);
         } else if cancelled() {
             self.end_soon(Stop::Cancelled);
@@ -155,12 +151,9 @@ impl Watch {
 /// Whether any call on this thread, the outermost included, was told to end.
 fn cancelled() -> bool {
     FRAMES.with_borrow(|frames| {
-        frames.iter().any(|frame| {
-            frame
-                .cancel
-                .as_ref()
-                .is_some_and(|flag| flag.load(Ordering::Relaxed))
-        })
+        frames
+            .iter()
+            .any(|frame| frame.cancel.as_ref().is_some_and(|flag| flag.load(Ordering::Relaxed)))
     })
 }
 
@@ -203,11 +196,7 @@ pub(super) fn before_variable() -> Before {
             watch.look_at.set(live.saturating_add(LOOK.max(grown / 8)));
             return Before::Measure;
         }
-        if watch.captures.get() {
-            Before::Unshare
-        } else {
-            Before::Nothing
-        }
+        if watch.captures.get() { Before::Unshare } else { Before::Nothing }
     })
 }
 
@@ -273,11 +262,7 @@ impl Entered {
             let outermost = nested == 0;
             let live = meter::live();
             let left = watch.left.get();
-            let granted = if outermost {
-                budget.operations
-            } else {
-                budget.operations.min(left)
-            };
+            let granted = if outermost { budget.operations } else { budget.operations.min(left) };
             let before = Self {
                 left,
                 granted,
@@ -291,17 +276,10 @@ impl Entered {
             let ceiling = live.saturating_add(memory);
             watch.nested.set(nested + 1);
             watch.left.set(granted);
-            watch.ceiling.set(if outermost {
-                ceiling
-            } else {
-                ceiling.min(before.ceiling)
-            });
+            watch.ceiling.set(if outermost { ceiling } else { ceiling.min(before.ceiling) });
             watch.base.set(live);
             watch.look_at.set(live.saturating_add(LOOK));
-            watch.deadline.set(sooner(
-                before.deadline,
-                Instant::now().checked_add(budget.time),
-            ));
+            watch.deadline.set(sooner(before.deadline, Instant::now().checked_add(budget.time)));
             watch.captures.set(budget.captures);
             Ok(before)
         })?;
@@ -414,8 +392,7 @@ pub(super) fn print(text: &str, line: Option<usize>) {
             sink(Printed { text: shown, line });
             if text.len() >= left {
                 sink(Printed {
-                    text: "… no more is printed: the script's limit is reached",
-                    line,
+                    text: "… no more is printed: the script's limit is reached", line
                 });
             }
         }
@@ -425,9 +402,7 @@ pub(super) fn print(text: &str, line: Option<usize>) {
 
 /// The first `most` bytes of `text`, at a character's boundary.
 pub(super) fn cut(text: &str, most: usize) -> &str {
-    let end = (0..=most.min(text.len()))
-        .rev()
-        .find(|end| text.is_char_boundary(*end));
+    let end = (0..=most.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
     text.get(..end.unwrap_or(0)).unwrap_or(text)
 }
 

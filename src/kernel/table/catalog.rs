@@ -72,10 +72,7 @@ impl Tables {
 
     /// No tables yet, in front of `behind`.
     pub fn before(behind: Arc<dyn TableCatalog>) -> Self {
-        Self {
-            own: BTreeMap::new(),
-            behind: Some(behind),
-        }
+        Self { own: BTreeMap::new(), behind: Some(behind) }
     }
 
     /// Adds a table; it hides one of the same name behind.
@@ -103,7 +100,5 @@ impl TableCatalog for Tables {
 
 /// The table of that name, or an error that suggests another.
 pub(super) fn find(catalog: &dyn TableCatalog, name: &str) -> Result<Arc<dyn SqlTable>> {
-    catalog
-        .table(name)?
-        .ok_or_else(|| error::no_table(name, &catalog.names()))
+    catalog.table(name)?.ok_or_else(|| error::no_table(name, &catalog.names()))
 }

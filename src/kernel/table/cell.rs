@@ -181,9 +181,7 @@ impl ColumnArray {
         } else if let Some(texts) = array.as_string_opt::<i32>() {
             Some(Self::Text(texts.clone()))
         } else {
-            array
-                .as_boolean_opt()
-                .map(|truths| Self::Bool(truths.clone()))
+            array.as_boolean_opt().map(|truths| Self::Bool(truths.clone()))
         };
         typed.ok_or_else(|| {
             Error::internal(format!("a table holds a column of {}", array.data_type()))

@@ -42,11 +42,8 @@ impl Faults {
 
 /// The first characters of a text from outside, fit to be shown.
 pub(super) fn short(text: &str) -> String {
-    let mut shown: String = text
-        .chars()
-        .take(40)
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect();
+    let mut shown: String =
+        text.chars().take(40).map(|c| if c.is_control() { ' ' } else { c }).collect();
     if text.chars().nth(40).is_some() {
         shown.push('…');
     }
@@ -70,38 +67,22 @@ pub(super) fn arrow(what: &str, source: arrow::error::ArrowError) -> Error {
 }
 
 pub(super) fn bad_parquet(why: impl fmt::Display) -> Error {
-    Error::new(
-        Kind::Invalid,
-        "bad_parquet",
-        format!("the Parquet file cannot be read: {why}"),
-    )
+    Error::new(Kind::Invalid, "bad_parquet", format!("the Parquet file cannot be read: {why}"))
 }
 
 pub(super) fn bad_arrow(why: impl fmt::Display) -> Error {
-    Error::new(
-        Kind::Invalid,
-        "bad_arrow",
-        format!("the Arrow data cannot be read: {why}"),
-    )
+    Error::new(Kind::Invalid, "bad_arrow", format!("the Arrow data cannot be read: {why}"))
 }
 
 pub(super) fn bad_column(name: &str, why: &str) -> Error {
-    Error::new(
-        Kind::Invalid,
-        "bad_column",
-        format!("column `{name}` {why}"),
-    )
+    Error::new(Kind::Invalid, "bad_column", format!("column `{name}` {why}"))
 }
 
 pub(super) fn refuse_columns(faults: Vec<Fault>) -> Result<()> {
     if faults.is_empty() {
         return Ok(());
     }
-    Err(Error::invalid(
-        "bad_columns",
-        "the columns do not make a table",
-        faults,
-    ))
+    Err(Error::invalid("bad_columns", "the columns do not make a table", faults))
 }
 
 pub(super) fn no_column(name: &str, columns: &[Column]) -> Error {
@@ -120,11 +101,7 @@ pub(super) fn no_column(name: &str, columns: &[Column]) -> Error {
 pub(super) fn no_table(name: &str, names: &[String]) -> Error {
     let hint = nearest(name, names.iter().map(String::as_str))
         .map_or_else(String::new, |near| format!(": did you mean `{near}`?"));
-    Error::new(
-        Kind::NotFound,
-        "table_not_found",
-        format!("there is no table `{name}`{hint}"),
-    )
+    Error::new(Kind::NotFound, "table_not_found", format!("there is no table `{name}`{hint}"))
 }
 
 pub(super) fn bad_format(name: &str) -> Error {
@@ -145,10 +122,7 @@ pub(super) fn not_numbers(column: &str, kind: &str, what: &str) -> Error {
 }
 
 pub(super) fn not_time(column: &Column) -> Error {
-    bad_column(
-        &column.name,
-        &format!("holds {}, not times", column.kind.name()),
-    )
+    bad_column(&column.name, &format!("holds {}, not times", column.kind.name()))
 }
 
 /// Names in backticks, the first twenty of them.
@@ -158,9 +132,5 @@ pub(super) fn listed<'a>(names: impl Iterator<Item = &'a str>) -> String {
     if all.len() > 20 {
         text.push_str(", …");
     }
-    if all.is_empty() {
-        "none".to_owned()
-    } else {
-        text
-    }
+    if all.is_empty() { "none".to_owned() } else { text }
 }

@@ -22,13 +22,7 @@ pub enum Format {
 }
 
 impl Format {
-    const ALL: [Self; 5] = [
-        Self::Json,
-        Self::Csv,
-        Self::Ndjson,
-        Self::Parquet,
-        Self::Arrow,
-    ];
+    const ALL: [Self; 5] = [Self::Json, Self::Csv, Self::Ndjson, Self::Parquet, Self::Arrow];
 
     /// The format that `?format=` names.
     pub fn from_name(name: &str) -> Result<Self> {
@@ -41,12 +35,7 @@ impl Format {
 
     /// The format of a `Content-Type`, whatever parameters follow it.
     pub fn from_content_type(header: &str) -> Result<Self> {
-        let media = header
-            .split(';')
-            .next()
-            .unwrap_or_default()
-            .trim()
-            .to_ascii_lowercase();
+        let media = header.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
         match media.as_str() {
             "application/json" => Ok(Self::Json),
             "text/csv" | "application/csv" => Ok(Self::Csv),
@@ -111,25 +100,13 @@ mod tests {
     fn formats_are_known_by_name_and_by_media_type() {
         for format in Format::ALL {
             assert_eq!(Format::from_name(format.name()).unwrap(), format);
-            assert_eq!(
-                Format::from_content_type(format.content_type()).unwrap(),
-                format
-            );
+            assert_eq!(Format::from_content_type(format.content_type()).unwrap(), format);
         }
-        assert_eq!(
-            Format::from_content_type("Text/CSV; charset=utf-8").unwrap(),
-            Format::Csv
-        );
+        assert_eq!(Format::from_content_type("Text/CSV; charset=utf-8").unwrap(), Format::Csv);
         assert_eq!(Format::from_file_name("scada.2014.CSV"), Some(Format::Csv));
-        assert_eq!(
-            Format::from_content_type("image/png").unwrap_err().kind(),
-            Kind::Unsupported
-        );
+        assert_eq!(Format::from_content_type("image/png").unwrap_err().kind(), Kind::Unsupported);
         assert!(
-            Format::from_name("parket")
-                .unwrap_err()
-                .detail()
-                .contains("did you mean `parquet`")
+            Format::from_name("parket").unwrap_err().detail().contains("did you mean `parquet`")
         );
     }
 }

@@ -32,10 +32,7 @@ impl Rows for Values<'_> {
     fn each(&self, visit: &mut Visit<'_>) -> Result<()> {
         for (at, value) in self.0.iter().enumerate() {
             let row = value.as_object().map(Cow::Borrowed);
-            visit(
-                format!("/{at}"),
-                row.ok_or_else(|| "is not an object".to_owned()),
-            )?;
+            visit(format!("/{at}"), row.ok_or_else(|| "is not an object".to_owned()))?;
         }
         Ok(())
     }
@@ -63,15 +60,7 @@ impl Rows for Lines<'_> {
 }
 
 pub(super) fn from_values(rows: &[Value]) -> Result<Table> {
-    read(
-        &Values(rows),
-        "bad_rows",
-        "the table",
-        &Limits {
-            rows: u64::MAX,
-            ..Limits::default()
-        },
-    )
+    read(&Values(rows), "bad_rows", "the table", &Limits { rows: u64::MAX, ..Limits::default() })
 }
 
 pub(super) fn from_lines(bytes: &[u8], limits: &Limits) -> Result<Table> {
@@ -173,10 +162,7 @@ fn build(
             }
         };
         for (at, (column, verdict)) in columns.iter().enumerate() {
-            match row
-                .get(&column.name)
-                .map_or(Ok(CellRef::Null), |value| cell(value, *verdict))
-            {
+            match row.get(&column.name).map_or(Ok(CellRef::Null), |value| cell(value, *verdict)) {
                 Ok(cell) => table.push(at, cell),
                 Err(why) => {
                     faults.add(&place, format!("column `{}`: {why}", short(&column.name)));
@@ -242,11 +228,7 @@ mod tests {
             json!({"t": "2014-01-01T00:10:00.000000Z", "n": null, "x": 2.5, "ok": false, "s": "é"}),
         ];
         let table = Table::from_rows(&rows).unwrap();
-        let kinds: Vec<_> = table
-            .schema()
-            .iter()
-            .map(|column| column.kind.name())
-            .collect();
+        let kinds: Vec<_> = table.schema().iter().map(|column| column.kind.name()).collect();
         assert_eq!(kinds, ["time", "int", "float", "bool", "text"]);
         assert_eq!(table.to_rows(), rows);
     }
@@ -264,11 +246,7 @@ mod tests {
     fn every_bad_line_is_named() {
         let error =
             lines("{\"a\":1}\n{\"a\":\n[1]\n{\"a\":\"x\"}\n{\"a\":2}\n{\"a\":[1]}\n").unwrap_err();
-        let places: Vec<_> = error
-            .faults()
-            .iter()
-            .map(|fault| fault.pointer.as_str())
-            .collect();
+        let places: Vec<_> = error.faults().iter().map(|fault| fault.pointer.as_str()).collect();
         assert_eq!(places, ["line 2", "line 3", "line 4", "line 6"]);
         assert_eq!(
             error.faults()[2].detail,
@@ -284,18 +262,9 @@ mod tests {
             assert_eq!(from_document(text.as_bytes(), &limits).unwrap().rows(), 1);
         }
         for text in ["{}", "7", "[1]", "{", ""] {
-            assert_eq!(
-                from_document(text.as_bytes(), &limits).unwrap_err().kind(),
-                Kind::Invalid
-            );
+            assert_eq!(from_document(text.as_bytes(), &limits).unwrap_err().kind(), Kind::Invalid);
         }
-        let few = Limits {
-            columns: 1,
-            ..Limits::default()
-        };
-        assert_eq!(
-            from_lines(b"{\"a\":1,\"b\":2}", &few).unwrap_err().kind(),
-            Kind::TooLarge
-        );
+        let few = Limits { columns: 1, ..Limits::default() };
+        assert_eq!(from_lines(b"{\"a\":1,\"b\":2}", &few).unwrap_err().kind(), Kind::TooLarge);
     }
 }

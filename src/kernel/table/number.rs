@@ -1,19 +1,13 @@
 //! Conversions between numbers that say what they give up.
 
 /// An integer as a float; above 2^53 the nearest one.
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "the nearest float is what is asked for"
-)]
+#[expect(clippy::cast_precision_loss, reason = "the nearest float is what is asked for")]
 pub(super) fn to_float(number: i64) -> f64 {
     number as f64
 }
 
 /// A count as a float.
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "counts of rows stay far below 2^53"
-)]
+#[expect(clippy::cast_precision_loss, reason = "counts of rows stay far below 2^53")]
 pub(super) fn count_to_float(count: usize) -> f64 {
     count as f64
 }
@@ -23,10 +17,7 @@ pub(super) fn to_int(number: f64) -> Option<i64> {
     // 2^63 as a float; the largest float below it is a valid i64.
     const EDGE: f64 = 9_223_372_036_854_775_808.0;
     let whole = number.fract() == 0.0 && (-EDGE..EDGE).contains(&number);
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "it is whole and within range"
-    )]
+    #[expect(clippy::cast_possible_truncation, reason = "it is whole and within range")]
     whole.then_some(number as i64)
 }
 

@@ -87,21 +87,14 @@ enum Bounds {
 impl ParquetTable {
     /// Opens a file: its footer is read, and nothing else.
     pub fn open(source: Arc<dyn ByteSource>) -> Result<Self> {
-        let unlimited = Limits {
-            bytes: u64::MAX,
-            rows: u64::MAX,
-            ..Limits::default()
-        };
+        let unlimited = Limits { bytes: u64::MAX, rows: u64::MAX, ..Limits::default() };
         Self::open_within(source, &unlimited)
     }
 
     /// As [`ParquetTable::open`], unless the file says that it holds more than the limits.
     pub fn open_within(source: Arc<dyn ByteSource>, limits: &Limits) -> Result<Self> {
         limits.check_bytes(source.len())?;
-        let source = Counted {
-            source,
-            read: Arc::default(),
-        };
+        let source = Counted { source, read: Arc::default() };
         guarded("Parquet", || Self::load(source, limits))
     }
 
@@ -111,12 +104,9 @@ impl ParquetTable {
         let columns = columns_of(given.schema())?;
         limits.check_columns(columns.len())?;
         let groups = given.metadata().row_groups();
-        let rows = groups
-            .iter()
-            .fold(0, |sum: i64, group| sum.saturating_add(group.num_rows()));
-        let unpacked = groups.iter().fold(0, |sum: i64, group| {
-            sum.saturating_add(group.total_byte_size())
-        });
+        let rows = groups.iter().fold(0, |sum: i64, group| sum.saturating_add(group.num_rows()));
+        let unpacked =
+            groups.iter().fold(0, |sum: i64, group| sum.saturating_add(group.total_byte_size()));
         let (Ok(rows), Ok(unpacked)) = (u64::try_from(rows), u64::try_from(unpacked)) else {
             return Err(error::bad_parquet("it counts fewer rows than none"));
         };
@@ -128,18 +118,9 @@ impl ParquetTable {
         let metadata = ArrowReaderMetadata::try_new(Arc::clone(given.metadata()), options)
             .map_err(error::bad_parquet)?;
         let schema = arrow_schema(&columns);
-        let bounds = (0..columns.len())
-            .map(|at| bounds_of(&metadata, &schema, at))
-            .collect();
+        let bounds = (0..columns.len()).map(|at| bounds_of(&metadata, &schema, at)).collect();
         let memory = limits.memory;
-        Ok(Self(Arc::new(Inner {
-            source,
-            metadata,
-            columns,
-            schema,
-            bounds,
-            memory,
-        })))
+        Ok(Self(Arc::new(Inner { source, metadata, columns, schema, bounds, memory })))
     }
 
     /// The columns.
@@ -150,10 +131,7 @@ impl ParquetTable {
     /// How many rows there are.
     pub fn rows(&self) -> u64 {
         let groups = self.0.metadata.metadata().row_groups();
-        groups
-            .iter()
-            .map(|group| u64::try_from(group.num_rows()).unwrap_or(0))
-            .sum()
+        groups.iter().map(|group| u64::try_from(group.num_rows()).unwrap_or(0)).sum()
     }
 
     /// How large the file is.
@@ -180,13 +158,7 @@ impl ParquetTable {
         let fields: Vec<Field> = plan
             .read
             .iter()
-            .filter_map(|at| {
-                self.0
-                    .schema
-                    .fields()
-                    .get(*at)
-                    .map(|field| field.as_ref().clone())
-            })
+            .filter_map(|at| self.0.schema.fields().get(*at).map(|field| field.as_ref().clone()))
             .collect();
         let reader = GroupReader {
             table: Arc::clone(&self.0),
@@ -210,11 +182,7 @@ impl ParquetTable {
 
     fn may_match(&self, group: usize, tests: &[Test]) -> bool {
         tests.iter().all(|test| {
-            let bounds = self
-                .0
-                .bounds
-                .get(test.column)
-                .and_then(|column| column.get(group));
+            let bounds = self.0.bounds.get(test.column).and_then(|column| column.get(group));
             match bounds {
                 Some(Bounds::Nothing) => false,
                 Some(Bounds::Between(least, most)) => test.may_meet(least.view(), most.view()),
@@ -226,9 +194,7 @@ impl ParquetTable {
 
 impl std::fmt::Debug for ParquetTable {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ParquetTable")
-            .field("columns", &self.0.columns)
-            .finish_non_exhaustive()
+        f.debug_struct("ParquetTable").field("columns", &self.0.columns).finish_non_exhaustive()
     }
 }
 
@@ -242,11 +208,7 @@ fn with_views(schema: &Schema) -> SchemaRef {
             let text = ColumnType::of(field.data_type()) == Some(ColumnType::Text)
                 && *field.data_type() != DataType::Null;
             let field = field.as_ref().clone();
-            if text {
-                field.with_data_type(DataType::Utf8View)
-            } else {
-                field
-            }
+            if text { field.with_data_type(DataType::Utf8View) } else { field }
         })
         .collect();
     Arc::new(Schema::new_with_metadata(fields, schema.metadata().clone()))
@@ -270,11 +232,8 @@ fn bounds_of(metadata: &ArrowReaderMetadata, schema: &SchemaRef, at: usize) -> V
         .with_missing_null_counts_as_zero(false);
         let one = Arc::new(Schema::new(vec![field.as_ref().clone()]));
         let fit = |array: ArrayRef| {
-            let given = Schema::new(vec![Field::new(
-                field.name(),
-                array.data_type().clone(),
-                true,
-            )]);
+            let given =
+                Schema::new(vec![Field::new(field.name(), array.data_type().clone(), true)]);
             let batch = RecordBatch::try_new(Arc::new(given), vec![array]).ok()?;
             ColumnArray::of(conform(&batch, &one).ok()?.columns().first()?).ok()
         };
@@ -292,10 +251,7 @@ fn bounds_of(metadata: &ArrowReaderMetadata, schema: &SchemaRef, at: usize) -> V
             return Bounds::Nothing;
         }
         // Old writers compared texts as signed bytes, and wrote that into fields now deprecated.
-        let stats = meta
-            .columns()
-            .get(at)
-            .and_then(ColumnChunkMetaData::statistics);
+        let stats = meta.columns().get(at).and_then(ColumnChunkMetaData::statistics);
         if stats.is_none_or(Statistics::is_min_max_deprecated) {
             return Bounds::Unknown;
         }
@@ -335,15 +291,9 @@ impl GroupReader {
             if start.saturating_add(length) > self.table.source.source.len() {
                 return Err(error::bad_parquet("a column lies beyond its end"));
             }
-            parts.push((
-                start,
-                self.table.source.fetch(start, number::index(length))?,
-            ));
+            parts.push((start, self.table.source.fetch(start, number::index(length))?));
         }
-        let fetched = Fetched {
-            length: self.table.source.source.len(),
-            parts: parts.into(),
-        };
+        let fetched = Fetched { length: self.table.source.source.len(), parts: parts.into() };
         let mask = ProjectionMask::roots(metadata.parquet_schema(), self.read.iter().copied());
         ParquetRecordBatchReaderBuilder::new_with_metadata(fetched, metadata.clone())
             .with_row_groups(vec![group])
@@ -365,10 +315,7 @@ impl GroupReader {
             let Some(batch) = reader.next() else { continue };
             let batch = batch.map_err(error::bad_parquet)?;
             self.current = Some(reader);
-            let texts = batch
-                .columns()
-                .iter()
-                .map(|array| flat_text_bytes(array.as_ref()));
+            let texts = batch.columns().iter().map(|array| flat_text_bytes(array.as_ref()));
             let texts = texts.fold(0, u64::saturating_add);
             if texts > self.table.memory {
                 return Err(error::too_large(
@@ -439,12 +386,9 @@ impl ChunkReader for Counted {
 
     fn get_bytes(&self, start: u64, length: usize) -> ParquetResult<Bytes> {
         if start.saturating_add(number::size(length)) > self.source.len() {
-            return Err(ParquetError::EOF(format!(
-                "{length} bytes at {start} lie beyond its end"
-            )));
+            return Err(ParquetError::EOF(format!("{length} bytes at {start} lie beyond its end")));
         }
-        self.fetch(start, length)
-            .map_err(|error| ParquetError::External(Box::new(error)))
+        self.fetch(start, length).map_err(|error| ParquetError::External(Box::new(error)))
     }
 }
 
@@ -460,11 +404,7 @@ impl Fetched {
         let within =
             |(at, bytes): &&(u64, Bytes)| *at <= start && start - *at <= number::size(bytes.len());
         // Parts may touch: the one that goes on from here is meant, not the one that ends here.
-        let part = self
-            .parts
-            .iter()
-            .filter(within)
-            .min_by_key(|(at, _)| start - *at);
+        let part = self.parts.iter().filter(within).min_by_key(|(at, _)| start - *at);
         let (at, bytes) = part
             .ok_or_else(|| ParquetError::EOF(format!("byte {start} is outside of its column")))?;
         Ok(bytes.slice(number::index(start - at)..))
@@ -512,9 +452,8 @@ mod tests {
             TimestampMicrosecondArray::from_iter_values((0..count).map(|at| at * 600_000_000));
         let groups =
             StringArray::from_iter_values((0..count).map(|at| format!("g{}", at / 100_000)));
-        let powers: Float64Array = (0..count)
-            .map(|at| (at % 10 != 0).then(|| number::to_float(at) / 8.0))
-            .collect();
+        let powers: Float64Array =
+            (0..count).map(|at| (at % 10 != 0).then(|| number::to_float(at) / 8.0)).collect();
         let columns: [(&str, ArrayRef); 4] = [
             ("t", Arc::new(times)),
             ("group", Arc::new(groups)),
@@ -535,11 +474,7 @@ mod tests {
         let (table, stored) = (many(), store(&many()));
         assert_eq!((stored.rows(), stored.schema()), (300_000, table.schema()));
         let footer = stored.bytes_read();
-        assert!(
-            footer * 20 < stored.bytes(),
-            "the footer is {footer} of {}",
-            stored.bytes()
-        );
+        assert!(footer * 20 < stored.bytes(), "the footer is {footer} of {}", stored.bytes());
         let at = |text: &str| Some(Time::parse(text).unwrap());
         for (scan, share) in [
             (Scan::all().time("t", at("1971-01-01"), at("1971-01-03")), 4),
@@ -552,36 +487,19 @@ mod tests {
                 ),
                 6,
             ),
-            (
-                Scan::all().columns(["n"]).time("t", at("1990-01-01"), None),
-                1_000_000,
-            ),
+            (Scan::all().columns(["n"]).time("t", at("1990-01-01"), None), 1_000_000),
             (Scan::all().limit(3), 4),
-            (
-                Scan::all().columns(["n", "group"]).limit(5).offset(250_000),
-                1,
-            ),
+            (Scan::all().columns(["n", "group"]).limit(5).offset(250_000), 1),
         ] {
             let before = stored.bytes_read();
-            assert_eq!(
-                stored.scan(&scan).unwrap(),
-                table.scan(&scan).unwrap(),
-                "{scan:?}"
-            );
+            assert_eq!(stored.scan(&scan).unwrap(), table.scan(&scan).unwrap(), "{scan:?}");
             let read = stored.bytes_read() - before;
-            assert!(
-                read * share <= stored.bytes(),
-                "{scan:?} read {read} of {}",
-                stored.bytes()
-            );
+            assert!(read * share <= stored.bytes(), "{scan:?} read {read} of {}", stored.bytes());
         }
         assert_eq!(stored.scan(&Scan::all()).unwrap(), table);
         assert_eq!(stored.stats().unwrap(), table.stats().unwrap());
         assert_eq!(stored.preview(2).unwrap(), table.slice(0, 2).unwrap());
-        assert_eq!(
-            stored.scan(&Scan::all().columns(["n"; 0])).unwrap().rows(),
-            300_000
-        );
+        assert_eq!(stored.scan(&Scan::all().columns(["n"; 0])).unwrap().rows(), 300_000);
     }
 
     #[test]
@@ -593,11 +511,7 @@ mod tests {
         assert_eq!(stored.scan(&Scan::all()).unwrap(), table);
         let day = Scan::all()
             .columns(["Date_time", "P_avg"])
-            .time(
-                "Date_time",
-                Time::parse("2014-03-30").ok(),
-                Time::parse("2014-03-31").ok(),
-            )
+            .time("Date_time", Time::parse("2014-03-30").ok(), Time::parse("2014-03-31").ok())
             .entity("Wind_turbine_name", ["R80711"]);
         assert_eq!(stored.scan(&day).unwrap(), table.scan(&day).unwrap());
     }
@@ -615,10 +529,7 @@ mod tests {
         let many = Table::from_batches(&many.schema(), vec![many.clone()]).unwrap();
         let bytes = write::to_bytes(&many, Format::Parquet).unwrap();
         assert!(bytes.len() < 1 << 20);
-        let limits = Limits {
-            memory: 100 << 20,
-            ..Limits::default()
-        };
+        let limits = Limits { memory: 100 << 20, ..Limits::default() };
         let error = read::parquet(Bytes::from(bytes), &limits).unwrap_err();
         assert_eq!(error.kind(), Kind::TooLarge);
     }
@@ -668,13 +579,7 @@ mod tests {
                 }
             }
         }
-        for short in [
-            &b""[..],
-            b"PAR1",
-            b"PAR1PAR1",
-            b"ARROW1",
-            b"not a table at all",
-        ] {
+        for short in [&b""[..], b"PAR1", b"PAR1PAR1", b"ARROW1", b"not a table at all"] {
             let parquet = read::parquet(Bytes::from_static(short), &Limits::default()).unwrap_err();
             assert_eq!(parquet.kind(), Kind::Invalid);
             assert!(read::arrow(Bytes::from_static(short), &Limits::default()).is_err());

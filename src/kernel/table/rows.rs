@@ -40,18 +40,12 @@ pub struct Order {
 impl Order {
     /// Smallest first; nothing before everything.
     pub fn by(column: impl Into<String>) -> Self {
-        Self {
-            column: column.into(),
-            descending: false,
-        }
+        Self { column: column.into(), descending: false }
     }
 
     /// Largest first; nothing after everything.
     pub fn by_descending(column: impl Into<String>) -> Self {
-        Self {
-            column: column.into(),
-            descending: true,
-        }
+        Self { column: column.into(), descending: true }
     }
 }
 
@@ -76,12 +70,7 @@ impl Table {
     pub(super) fn of_conforming(schema: SchemaRef, batches: Vec<RecordBatch>) -> Result<Self> {
         let columns = columns_of(&schema)?;
         let rows = batches.iter().map(RecordBatch::num_rows).sum();
-        Ok(Self(Arc::new(Inner {
-            columns,
-            schema,
-            batches,
-            rows,
-        })))
+        Ok(Self(Arc::new(Inner { columns, schema, batches, rows })))
     }
 
     /// A table of JSON objects. A column is as they hold it; text that is a time in every row becomes
@@ -128,11 +117,7 @@ impl Table {
 
     /// How much memory the rows take, about.
     pub fn bytes(&self) -> usize {
-        self.0
-            .batches
-            .iter()
-            .map(RecordBatch::get_array_memory_size)
-            .sum()
+        self.0.batches.iter().map(RecordBatch::get_array_memory_size).sum()
     }
 
     /// The values of one column.
@@ -154,12 +139,8 @@ impl Table {
             column.unit = (!unit.is_empty()).then(|| unit.to_owned());
         }
         let schema = arrow_schema(&columns);
-        let batches = self
-            .0
-            .batches
-            .iter()
-            .map(|batch| conform(batch, &schema))
-            .collect::<Result<_>>()?;
+        let batches =
+            self.0.batches.iter().map(|batch| conform(batch, &schema)).collect::<Result<_>>()?;
         Self::of_conforming(schema, batches)
     }
 
@@ -174,12 +155,9 @@ impl Table {
         let read = plan.read.clone();
         let table = self.clone();
         let count = self.0.batches.len();
-        let batches = (0..count)
-            .filter_map(move |at| table.0.batches.get(at).cloned())
-            .map(move |batch| {
-                batch
-                    .project(&read)
-                    .map_err(|source| error::arrow("choose columns", source))
+        let batches =
+            (0..count).filter_map(move |at| table.0.batches.get(at).cloned()).map(move |batch| {
+                batch.project(&read).map_err(|source| error::arrow("choose columns", source))
             });
         Ok(plan.run(batches))
     }
@@ -217,28 +195,17 @@ impl Table {
         let mut keys = Vec::with_capacity(orders.len() + 1);
         for order in orders {
             let at = place(&order.column, self.schema())?;
-            let options = SortOptions {
-                descending: order.descending,
-                nulls_first: !order.descending,
-            };
-            let values = whole
-                .columns()
-                .get(at)
-                .cloned()
-                .ok_or_else(|| Error::internal("no column"))?;
-            keys.push(SortColumn {
-                values,
-                options: Some(options),
-            });
+            let options =
+                SortOptions { descending: order.descending, nulls_first: !order.descending };
+            let values =
+                whole.columns().get(at).cloned().ok_or_else(|| Error::internal("no column"))?;
+            keys.push(SortColumn { values, options: Some(options) });
         }
         let rows = u32::try_from(whole.num_rows())
             .map_err(|_many| error::too_large("the table to sort", format!("{} rows", u32::MAX)))?;
         // The sort is not stable: the place of the row is the last key.
         let places: ArrayRef = Arc::new(UInt32Array::from_iter_values(0..rows));
-        keys.push(SortColumn {
-            values: places,
-            options: None,
-        });
+        keys.push(SortColumn { values: places, options: None });
         let sorted = lexsort_to_indices(&keys, None)
             .and_then(|places| take_record_batch(&whole, &places))
             .map_err(|source| error::arrow("sort the table", source))?;
@@ -289,19 +256,12 @@ impl Table {
 
 /// The columns of a batch, typed. A table holds only the five types, so none is left out.
 pub(super) fn typed(batch: &RecordBatch) -> Vec<ColumnArray> {
-    batch
-        .columns()
-        .iter()
-        .filter_map(|array| ColumnArray::of(array).ok())
-        .collect()
+    batch.columns().iter().filter_map(|array| ColumnArray::of(array).ok()).collect()
 }
 
 /// One column of a batch, typed.
 pub(super) fn column_at(batch: &RecordBatch, at: usize) -> Result<ColumnArray> {
-    let array = batch
-        .columns()
-        .get(at)
-        .ok_or_else(|| Error::internal("a batch lost a column"))?;
+    let array = batch.columns().get(at).ok_or_else(|| Error::internal("a batch lost a column"))?;
     ColumnArray::of(array)
 }
 
@@ -340,10 +300,8 @@ fn join_columns(
     }
     for other in table.schema() {
         if !columns.iter().any(|column| column.name == other.name) {
-            faults.push(fault(format!(
-                "has a column `{}` that the first table has not",
-                other.name
-            )));
+            faults
+                .push(fault(format!("has a column `{}` that the first table has not", other.name)));
         }
     }
     faults
@@ -352,10 +310,7 @@ fn join_columns(
 impl Table {
     fn is_all_null(&self, at: usize) -> bool {
         self.0.batches.iter().all(|batch| {
-            batch
-                .columns()
-                .get(at)
-                .is_some_and(|array| array.null_count() == array.len())
+            batch.columns().get(at).is_some_and(|array| array.null_count() == array.len())
         })
     }
 }
@@ -377,18 +332,10 @@ fn conform_nulls(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch>
     let fields: Vec<_> = arrays
         .iter()
         .zip(schema.fields())
-        .map(|(array, field)| {
-            field
-                .as_ref()
-                .clone()
-                .with_data_type(array.data_type().clone())
-        })
+        .map(|(array, field)| field.as_ref().clone().with_data_type(array.data_type().clone()))
         .collect();
     let loose = Arc::new(Schema::new(fields));
-    conform(
-        &super::schema::batch_of(&loose, arrays, batch.num_rows())?,
-        schema,
-    )
+    conform(&super::schema::batch_of(&loose, arrays, batch.num_rows())?, schema)
 }
 
 impl PartialEq for Table {
@@ -416,16 +363,9 @@ pub(super) struct RowsBuilder {
 
 impl RowsBuilder {
     pub(super) fn new(columns: &[Column]) -> Self {
-        let builders = columns
-            .iter()
-            .map(|column| super::cell::ColumnBuilder::new(column.kind))
-            .collect();
-        Self {
-            schema: arrow_schema(columns),
-            builders,
-            batches: Vec::new(),
-            pending: 0,
-        }
+        let builders =
+            columns.iter().map(|column| super::cell::ColumnBuilder::new(column.kind)).collect();
+        Self { schema: arrow_schema(columns), builders, batches: Vec::new(), pending: 0 }
     }
 
     pub(super) fn push(&mut self, column: usize, cell: super::cell::CellRef<'_>) {
@@ -437,11 +377,7 @@ impl RowsBuilder {
     /// Ends the row: every column has been pushed once.
     pub(super) fn end_row(&mut self) -> Result<()> {
         self.pending += 1;
-        if self.pending >= BATCH_ROWS {
-            self.flush()
-        } else {
-            Ok(())
-        }
+        if self.pending >= BATCH_ROWS { self.flush() } else { Ok(()) }
     }
 
     pub(super) fn finish(mut self) -> Result<Table> {
@@ -452,13 +388,8 @@ impl RowsBuilder {
     }
 
     fn flush(&mut self) -> Result<()> {
-        let arrays = self
-            .builders
-            .iter_mut()
-            .map(super::cell::ColumnBuilder::finish)
-            .collect();
-        self.batches
-            .push(super::schema::batch_of(&self.schema, arrays, self.pending)?);
+        let arrays = self.builders.iter_mut().map(super::cell::ColumnBuilder::finish).collect();
+        self.batches.push(super::schema::batch_of(&self.schema, arrays, self.pending)?);
         self.pending = 0;
         Ok(())
     }
@@ -500,65 +431,32 @@ mod tests {
     #[test]
     fn rows_are_cut_by_time_entity_place_and_column() {
         let at = |text: &str| Some(Time::parse(text).unwrap());
-        let cut = wind()
-            .between("t", at("2014-01-01T00:00:00Z"), at("2014-01-01T00:20:00Z"))
-            .unwrap();
+        let cut =
+            wind().between("t", at("2014-01-01T00:00:00Z"), at("2014-01-01T00:20:00Z")).unwrap();
         assert_eq!(order(&cut), [2, 3]);
-        assert_eq!(
-            order(
-                &wind()
-                    .between("t", None, at("2014-01-01T00:10:00Z"))
-                    .unwrap()
-            ),
-            [2]
-        );
+        assert_eq!(order(&wind().between("t", None, at("2014-01-01T00:10:00Z")).unwrap()), [2]);
         assert_eq!(order(&wind().having("who", ["A", "C"]).unwrap()), [1, 3]);
         assert_eq!(order(&wind().having("p", [2_i64, 3]).unwrap()), [1, 4]);
         assert_eq!(order(&wind().slice(1, 2).unwrap()), [2, 3]);
         assert_eq!(order(&wind().slice(9, 2).unwrap()), Vec::<i64>::new());
-        let both = Scan::all()
-            .columns(["n"])
-            .entity("who", ["A"])
-            .limit(1)
-            .offset(1);
+        let both = Scan::all().columns(["n"]).entity("who", ["A"]).limit(1).offset(1);
         assert_eq!(wind().scan(&both).unwrap().to_rows(), [json!({"n": 3})]);
         let error = wind().select(&["n", "pp"]).unwrap_err();
-        assert!(
-            error.detail().contains("did you mean `p`"),
-            "{}",
-            error.detail()
-        );
+        assert!(error.detail().contains("did you mean `p`"), "{}", error.detail());
         assert!(wind().select(&["n", "n"]).is_err());
-        assert!(
-            wind()
-                .scan(&Scan::all().range("p", Some((Cell::from("x"), true)), None))
-                .is_err()
-        );
+        assert!(wind().scan(&Scan::all().range("p", Some((Cell::from("x"), true)), None)).is_err());
     }
 
     #[test]
     fn sorting_is_stable_and_knows_where_nothing_goes() {
+        assert_eq!(order(&wind().sort_by(&[Order::by("t")]).unwrap()), [4, 2, 3, 1]);
+        assert_eq!(order(&wind().sort_by(&[Order::by_descending("p")]).unwrap()), [1, 4, 3, 2]);
         assert_eq!(
-            order(&wind().sort_by(&[Order::by("t")]).unwrap()),
-            [4, 2, 3, 1]
-        );
-        assert_eq!(
-            order(&wind().sort_by(&[Order::by_descending("p")]).unwrap()),
-            [1, 4, 3, 2]
-        );
-        assert_eq!(
-            order(
-                &wind()
-                    .sort_by(&[Order::by("who"), Order::by_descending("n")])
-                    .unwrap()
-            ),
+            order(&wind().sort_by(&[Order::by("who"), Order::by_descending("n")]).unwrap()),
             [4, 3, 1, 2]
         );
         let many: Vec<_> = (0..5_000).map(|at| json!({"k": at % 3, "n": at})).collect();
-        let sorted = Table::from_rows(&many)
-            .unwrap()
-            .sort_by(&[Order::by("k")])
-            .unwrap();
+        let sorted = Table::from_rows(&many).unwrap().sort_by(&[Order::by("k")]).unwrap();
         let first: Vec<i64> = order(&sorted).into_iter().take(1_667).collect();
         assert!(first.is_sorted() && first.iter().all(|at| at % 3 == 0));
     }
@@ -568,9 +466,7 @@ mod tests {
         let whole = Table::from_rows(&[json!({"n": 1, "x": null})]).unwrap();
         let part = Table::from_rows(&[json!({"x": 2.5, "n": 0.5})]).unwrap();
         assert_eq!(
-            Table::concat(&[whole.clone(), part.clone(), whole])
-                .unwrap()
-                .to_rows(),
+            Table::concat(&[whole.clone(), part.clone(), whole]).unwrap().to_rows(),
             [
                 json!({"n": 1.0, "x": null}),
                 json!({"n": 0.5, "x": 2.5}),
@@ -579,11 +475,7 @@ mod tests {
         );
         let other = Table::from_rows(&[json!({"n": "text", "y": 1})]).unwrap();
         let error = Table::concat(&[part, other]).unwrap_err();
-        let details: Vec<_> = error
-            .faults()
-            .iter()
-            .map(|fault| fault.detail.as_str())
-            .collect();
+        let details: Vec<_> = error.faults().iter().map(|fault| fault.detail.as_str()).collect();
         assert_eq!(
             details,
             [

@@ -76,11 +76,7 @@ impl Scan {
         to: Option<(Cell, bool)>,
     ) -> Self {
         if from.is_some() || to.is_some() {
-            self.filters.push(Filter::Range {
-                column: column.into(),
-                from,
-                to,
-            });
+            self.filters.push(Filter::Range { column: column.into(), from, to });
         }
         self
     }
@@ -92,10 +88,7 @@ impl Scan {
         values: impl IntoIterator<Item = C>,
     ) -> Self {
         let values = values.into_iter().map(Into::into).collect();
-        self.filters.push(Filter::OneOf {
-            column: column.into(),
-            values,
-        });
+        self.filters.push(Filter::OneOf { column: column.into(), values });
         self
     }
 
@@ -121,10 +114,7 @@ pub(super) struct Test {
 
 #[derive(Debug, Clone)]
 enum Condition {
-    Range {
-        from: Option<(Cell, bool)>,
-        to: Option<(Cell, bool)>,
-    },
+    Range { from: Option<(Cell, bool)>, to: Option<(Cell, bool)> },
     Numbers(Vec<f64>),
     Keys(HashSet<i64>),
     Texts(HashSet<String>),
@@ -135,13 +125,7 @@ impl Test {
         let (name, at, kind) = match filter {
             Filter::Range { column, .. } | Filter::OneOf { column, .. } => {
                 let at = place(column, columns)?;
-                (
-                    column,
-                    at,
-                    columns
-                        .get(at)
-                        .map_or(ColumnType::Text, |column| column.kind),
-                )
+                (column, at, columns.get(at).map_or(ColumnType::Text, |column| column.kind))
             }
         };
         let condition = match filter {
@@ -151,10 +135,7 @@ impl Test {
             },
             Filter::OneOf { values, .. } => one_of(values, kind),
         };
-        Ok(Self {
-            column: at,
-            condition,
-        })
+        Ok(Self { column: at, condition })
     }
 
     fn meets(&self, cell: CellRef<'_>) -> bool {
@@ -163,11 +144,9 @@ impl Test {
             (Condition::Range { from, to }, cell) => {
                 above(cell, from.as_ref()) && below(cell, to.as_ref())
             }
-            (Condition::Numbers(numbers), CellRef::Float(number)) => numbers.iter().any(|wanted| {
-                CellRef::Float(*wanted)
-                    .order(CellRef::Float(number))
-                    .is_eq()
-            }),
+            (Condition::Numbers(numbers), CellRef::Float(number)) => numbers
+                .iter()
+                .any(|wanted| CellRef::Float(*wanted).order(CellRef::Float(number)).is_eq()),
             (Condition::Keys(keys), CellRef::Int(key) | CellRef::Time(key)) => keys.contains(&key),
             (Condition::Keys(keys), CellRef::Bool(truth)) => keys.contains(&i64::from(truth)),
             (Condition::Texts(texts), CellRef::Text(text)) => texts.contains(text),
@@ -224,10 +203,7 @@ fn bound(
     };
     let cell = fits.ok_or_else(|| {
         let shown = error::short(&cell.view().to_json().to_string());
-        error::bad_column(
-            name,
-            &format!("holds {}, and `{shown}` is none", kind.name()),
-        )
+        error::bad_column(name, &format!("holds {}, and `{shown}` is none", kind.name()))
     })?;
     Ok(Some((cell, *inclusive)))
 }
@@ -279,30 +255,19 @@ pub(super) struct Plan {
 impl Plan {
     pub(super) fn new(scan: &Scan, columns: &[Column]) -> Result<Self> {
         let wanted: Vec<usize> = match &scan.columns {
-            Some(names) => names
-                .iter()
-                .map(|name| place(name, columns))
-                .collect::<Result<_>>()?,
+            Some(names) => names.iter().map(|name| place(name, columns)).collect::<Result<_>>()?,
             None => (0..columns.len()).collect(),
         };
-        let tests: Vec<Test> = scan
-            .filters
-            .iter()
-            .map(|filter| Test::new(filter, columns))
-            .collect::<Result<_>>()?;
-        let mut read: Vec<usize> = wanted
-            .iter()
-            .copied()
-            .chain(tests.iter().map(|test| test.column))
-            .collect();
+        let tests: Vec<Test> =
+            scan.filters.iter().map(|filter| Test::new(filter, columns)).collect::<Result<_>>()?;
+        let mut read: Vec<usize> =
+            wanted.iter().copied().chain(tests.iter().map(|test| test.column)).collect();
         read.sort_unstable();
         read.dedup();
         let at = |column: &usize| read.binary_search(column).unwrap_or_default();
         let output = wanted.iter().map(at).collect();
-        let chosen: Vec<Column> = wanted
-            .iter()
-            .filter_map(|column| columns.get(*column).cloned())
-            .collect();
+        let chosen: Vec<Column> =
+            wanted.iter().filter_map(|column| columns.get(*column).cloned()).collect();
         let faults = super::schema::name_faults(chosen.iter().map(|column| column.name.as_str()));
         error::refuse_columns(faults)?;
         Ok(Self {
@@ -321,14 +286,10 @@ impl Plan {
         let mut mask: Option<BooleanArray> = None;
         for test in &self.tests {
             let at = self.read.binary_search(&test.column).unwrap_or_default();
-            let array = batch
-                .columns()
-                .get(at)
-                .ok_or_else(|| Error::internal("a scan lost a column"))?;
+            let array =
+                batch.columns().get(at).ok_or_else(|| Error::internal("a scan lost a column"))?;
             let column = ColumnArray::of(array)?;
-            let met = (0..array.len())
-                .map(|row| Some(test.meets(column.get(row))))
-                .collect();
+            let met = (0..array.len()).map(|row| Some(test.meets(column.get(row)))).collect();
             mask = Some(match mask {
                 Some(mask) => {
                     and(&mask, &met).map_err(|source| error::arrow("filter rows", source))?
@@ -341,11 +302,7 @@ impl Plan {
                 .map_err(|source| error::arrow("filter rows", source))?,
             None => batch.clone(),
         };
-        let arrays = self
-            .output
-            .iter()
-            .filter_map(|at| kept.columns().get(*at).cloned())
-            .collect();
+        let arrays = self.output.iter().filter_map(|at| kept.columns().get(*at).cloned()).collect();
         batch_of(&self.schema, arrays, kept.num_rows())
     }
 
@@ -437,8 +394,6 @@ impl Iterator for Batches {
 
 impl std::fmt::Debug for Batches {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Batches")
-            .field("plan", &self.plan)
-            .finish_non_exhaustive()
+        f.debug_struct("Batches").field("plan", &self.plan).finish_non_exhaustive()
     }
 }

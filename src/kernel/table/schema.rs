@@ -86,28 +86,19 @@ pub struct Column {
 impl Column {
     /// A column without a unit.
     pub fn new(name: impl Into<String>, kind: ColumnType) -> Self {
-        Self {
-            name: name.into(),
-            kind,
-            unit: None,
-        }
+        Self { name: name.into(), kind, unit: None }
     }
 
     fn field(&self) -> Field {
-        let metadata: HashMap<_, _> = self
-            .unit
-            .iter()
-            .map(|unit| (UNIT.to_owned(), unit.clone()))
-            .collect();
+        let metadata: HashMap<_, _> =
+            self.unit.iter().map(|unit| (UNIT.to_owned(), unit.clone())).collect();
         Field::new(&self.name, self.kind.arrow(), true).with_metadata(metadata)
     }
 }
 
 /// The Arrow schema of some columns.
 pub(super) fn arrow_schema(columns: &[Column]) -> SchemaRef {
-    Arc::new(Schema::new(
-        columns.iter().map(Column::field).collect::<Vec<_>>(),
-    ))
+    Arc::new(Schema::new(columns.iter().map(Column::field).collect::<Vec<_>>()))
 }
 
 /// The columns that a schema from anywhere becomes, or every reason why it cannot.
@@ -126,15 +117,9 @@ pub(super) fn columns_of(schema: &Schema) -> Result<Vec<Column>> {
             continue;
         };
         let unit = field.metadata().get(UNIT).cloned();
-        columns.push(Column {
-            name: field.name().clone(),
-            kind,
-            unit,
-        });
+        columns.push(Column { name: field.name().clone(), kind, unit });
     }
-    faults.extend(name_faults(
-        schema.fields().iter().map(|field| field.name().as_str()),
-    ));
+    faults.extend(name_faults(schema.fields().iter().map(|field| field.name().as_str())));
     error::refuse_columns(faults)?;
     Ok(columns)
 }
@@ -194,10 +179,7 @@ fn conform_array(array: &ArrayRef, field: &Field) -> Result<ArrayRef> {
     if array.data_type() == field.data_type() {
         return Ok(Arc::clone(array));
     }
-    let options = CastOptions {
-        safe: false,
-        format_options: FormatOptions::default(),
-    };
+    let options = CastOptions { safe: false, format_options: FormatOptions::default() };
     let cast = |array: &ArrayRef, to: &DataType| {
         cast_with_options(array, to, &options).map_err(|source| {
             error::bad_column(field.name(), &format!("cannot become {to}: {source}"))
@@ -238,10 +220,7 @@ pub(super) fn flat_text_bytes(array: &dyn Array) -> u64 {
             views.lengths().map(u64::from).sum()
         }
         DataType::Dictionary(_, values)
-            if matches!(
-                **values,
-                DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View
-            ) =>
+            if matches!(**values, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View) =>
         {
             let dictionary = array.as_any_dictionary();
             let longest = longest_text(dictionary.values().as_ref());
@@ -253,18 +232,8 @@ pub(super) fn flat_text_bytes(array: &dyn Array) -> u64 {
 
 fn longest_text(values: &dyn Array) -> u64 {
     let longest = match values.data_type() {
-        DataType::Utf8 => values
-            .as_string::<i32>()
-            .iter()
-            .flatten()
-            .map(str::len)
-            .max(),
-        DataType::LargeUtf8 => values
-            .as_string::<i64>()
-            .iter()
-            .flatten()
-            .map(str::len)
-            .max(),
+        DataType::Utf8 => values.as_string::<i32>().iter().flatten().map(str::len).max(),
+        DataType::LargeUtf8 => values.as_string::<i64>().iter().flatten().map(str::len).max(),
         DataType::Utf8View => values.as_string_view().iter().flatten().map(str::len).max(),
         _ => None,
     };
@@ -293,9 +262,7 @@ mod tests {
         let mut words = StringDictionaryBuilder::<Int8Type>::new();
         words.append_value("a");
         let day = TimestampMillisecondArray::from(vec![1_396_137_600_000_i64]);
-        let money = Decimal128Array::from(vec![1_250])
-            .with_precision_and_scale(9, 2)
-            .unwrap();
+        let money = Decimal128Array::from(vec![1_250]).with_precision_and_scale(9, 2).unwrap();
         let table = table(vec![
             ("i16", Arc::new(Int16Array::from(vec![-7]))),
             ("u64", Arc::new(UInt64Array::from(vec![7]))),
@@ -324,23 +291,12 @@ mod tests {
     fn what_does_not_fit_is_refused_by_name() {
         let binary: ArrayRef = Arc::new(arrow::array::BinaryArray::from(vec![b"x".as_slice()]));
         let twice: ArrayRef = Arc::new(Int16Array::from(vec![1]));
-        let error = table(vec![
-            ("raw", binary),
-            ("a", Arc::clone(&twice)),
-            ("A", twice),
-        ])
-        .unwrap_err();
-        let places: Vec<_> = error
-            .faults()
-            .iter()
-            .map(|fault| fault.pointer.as_str())
-            .collect();
+        let error =
+            table(vec![("raw", binary), ("a", Arc::clone(&twice)), ("A", twice)]).unwrap_err();
+        let places: Vec<_> = error.faults().iter().map(|fault| fault.pointer.as_str()).collect();
         assert_eq!(places, ["column `raw`", "column 3"]);
-        let error = table(vec![(
-            "big",
-            Arc::new(UInt64Array::from(vec![u64::MAX])) as ArrayRef,
-        )])
-        .unwrap_err();
+        let error = table(vec![("big", Arc::new(UInt64Array::from(vec![u64::MAX])) as ArrayRef)])
+            .unwrap_err();
         assert!(error.detail().contains("`big`"), "{}", error.detail());
     }
 }

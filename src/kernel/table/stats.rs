@@ -53,18 +53,10 @@ impl Running {
             return;
         }
         self.count += 1;
-        if self
-            .least
-            .as_ref()
-            .is_none_or(|least| cell.order(least.view()).is_lt())
-        {
+        if self.least.as_ref().is_none_or(|least| cell.order(least.view()).is_lt()) {
             self.least = Some(cell.to_cell());
         }
-        if self
-            .most
-            .as_ref()
-            .is_none_or(|most| cell.order(most.view()).is_gt())
-        {
+        if self.most.as_ref().is_none_or(|most| cell.order(most.view()).is_gt()) {
             self.most = Some(cell.to_cell());
         }
         if let Some(number) = cell.number() {
@@ -102,9 +94,5 @@ pub(super) fn of(
             (0..batch.num_rows()).for_each(|row| running.add(array.get(row)));
         }
     }
-    Ok(running
-        .into_iter()
-        .zip(columns)
-        .map(|(running, column)| running.finish(column))
-        .collect())
+    Ok(running.into_iter().zip(columns).map(|(running, column)| running.finish(column)).collect())
 }

@@ -33,11 +33,7 @@ pub(super) fn parse_canonical(text: &str) -> Option<i64> {
         && bytes.get(10) == Some(&b'T')
         && bytes.get(19) == Some(&b'.')
         && bytes.get(26) == Some(&b'Z');
-    if shaped {
-        parse(text).map(|stamp| stamp.micros)
-    } else {
-        None
-    }
+    if shaped { parse(text).map(|stamp| stamp.micros) } else { None }
 }
 
 struct Scanner<'a>(&'a [u8]);
@@ -50,10 +46,7 @@ impl<'a> Scanner<'a> {
     fn stamp(mut self, partial: bool) -> Option<Stamp> {
         let date = self.date(partial)?;
         if self.0.is_empty() {
-            return Some(Stamp {
-                micros: date,
-                zoned: false,
-            });
+            return Some(Stamp { micros: date, zoned: false });
         }
         if !self.eat(b"Tt ") {
             return None;
@@ -62,10 +55,7 @@ impl<'a> Scanner<'a> {
         while self.eat(b" ") {}
         let offset = self.zone()?;
         let micros = date.checked_add(clock)?.checked_sub(offset.unwrap_or(0))?;
-        Some(Stamp {
-            micros,
-            zoned: offset.is_some(),
-        })
+        Some(Stamp { micros, zoned: offset.is_some() })
     }
 
     /// Year, month and day. With slashes the month and the day may have one digit.
@@ -73,9 +63,7 @@ impl<'a> Scanner<'a> {
         let year = self.digits(4, 4)?;
         let slashes = self.0.first() == Some(&b'/');
         if !self.eat(b"-/") {
-            return (partial && self.0.is_empty())
-                .then(|| date_micros(year, 1, 1))
-                .flatten();
+            return (partial && self.0.is_empty()).then(|| date_micros(year, 1, 1)).flatten();
         }
         let least = if slashes { 1 } else { 2 };
         let month = self.digits(least, 2)?;
@@ -98,11 +86,7 @@ impl<'a> Scanner<'a> {
             return None;
         }
         let minute = self.digits(2, 2)?;
-        let second = if self.eat(b":") {
-            self.digits(2, 2)?
-        } else {
-            0
-        };
+        let second = if self.eat(b":") { self.digits(2, 2)? } else { 0 };
         let fraction = if self.eat(b".,") { self.fraction()? } else { 0 };
         let valid = hour < 24 && minute < 60 && second < 60;
         valid.then_some(hour * HOUR + minute * MINUTE + second * SECOND + fraction)
@@ -120,10 +104,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// The offset from UTC; inside, nothing where the text ends without one.
-    #[expect(
-        clippy::option_option,
-        reason = "no zone at all is not the same as a bad one"
-    )]
+    #[expect(clippy::option_option, reason = "no zone at all is not the same as a bad one")]
     fn zone(&mut self) -> Option<Option<i64>> {
         if self.0.is_empty() {
             return Some(None);
@@ -137,11 +118,7 @@ impl<'a> Scanner<'a> {
         }
         let hours = self.digits(2, 2)?;
         let colon = self.eat(b":");
-        let minutes = if self.0.is_empty() && !colon {
-            0
-        } else {
-            self.digits(2, 2)?
-        };
+        let minutes = if self.0.is_empty() && !colon { 0 } else { self.digits(2, 2)? };
         let offset = hours * HOUR + minutes * MINUTE;
         let valid = self.0.is_empty() && hours < 24 && minutes < 60;
         valid.then_some(Some(if west { -offset } else { offset }))
@@ -208,11 +185,7 @@ fn date_of(days: i64) -> (i64, i64, i64) {
     let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let shifted = (5 * of_year + 2) / 153;
     let day = of_year - (153 * shifted + 2) / 5 + 1;
-    let month = if shifted < 10 {
-        shifted + 3
-    } else {
-        shifted - 9
-    };
+    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
     let year = year_of_era + era * 400 + i64::from(month <= 2);
     (year, month, day)
 }
@@ -268,16 +241,9 @@ mod tests {
             ("2014-03-30T01:00:00,000000999", false),
         ] {
             let stamp = parse(text).unwrap();
-            assert_eq!(
-                (to_text(stamp.micros).as_str(), stamp.zoned),
-                (same, zoned),
-                "{text}"
-            );
+            assert_eq!((to_text(stamp.micros).as_str(), stamp.zoned), (same, zoned), "{text}");
         }
-        assert_eq!(
-            to_text(parse("2014-02-28").unwrap().micros),
-            "2014-02-28T00:00:00.000000Z"
-        );
+        assert_eq!(to_text(parse("2014-02-28").unwrap().micros), "2014-02-28T00:00:00.000000Z");
     }
 
     #[test]
@@ -309,14 +275,8 @@ mod tests {
 
     #[test]
     fn beginnings_of_a_time_stand_for_their_first_moment() {
-        assert_eq!(
-            parse_partial("2014").map(to_text).unwrap(),
-            "2014-01-01T00:00:00.000000Z"
-        );
-        assert_eq!(
-            parse_partial("2014-03").map(to_text).unwrap(),
-            "2014-03-01T00:00:00.000000Z"
-        );
+        assert_eq!(parse_partial("2014").map(to_text).unwrap(), "2014-01-01T00:00:00.000000Z");
+        assert_eq!(parse_partial("2014-03").map(to_text).unwrap(), "2014-03-01T00:00:00.000000Z");
         assert_eq!(
             parse_partial("2014-03-02T05").map(to_text).unwrap(),
             "2014-03-02T05:00:00.000000Z"

@@ -28,8 +28,7 @@ pub fn to_bytes(table: &Table, format: Format) -> Result<Vec<u8>> {
 /// Writes a table as a whole into `to`.
 pub fn to_writer(table: &Table, format: Format, mut to: impl Write) -> Result<()> {
     for chunk in chunks(format, table.batches_of(&Scan::all())?)? {
-        to.write_all(&chunk?)
-            .map_err(|source| Error::io("write the table", source))?;
+        to.write_all(&chunk?).map_err(|source| Error::io("write the table", source))?;
     }
     Ok(())
 }
@@ -102,14 +101,9 @@ impl Chunks {
             let Some(batch) = self.batches.next().transpose()? else {
                 return Ok(None);
             };
-            let cut = if self.encoder.binary() {
-                BATCH_ROWS
-            } else {
-                ROWS
-            };
+            let cut = if self.encoder.binary() { BATCH_ROWS } else { ROWS };
             for start in (0..batch.num_rows()).step_by(cut) {
-                self.waiting
-                    .push_back(batch.slice(start, cut.min(batch.num_rows() - start)));
+                self.waiting.push_back(batch.slice(start, cut.min(batch.num_rows() - start)));
             }
             if self.waiting.is_empty() {
                 self.waiting.push_back(batch);
@@ -139,9 +133,7 @@ impl Iterator for Chunks {
 
 impl std::fmt::Debug for Chunks {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Chunks")
-            .field("state", &self.state)
-            .finish_non_exhaustive()
+        f.debug_struct("Chunks").field("state", &self.state).finish_non_exhaustive()
     }
 }
 
@@ -151,9 +143,7 @@ impl Encoder {
         Ok(match format {
             Format::Json => Self::Json(TextEncoder::new(schema)?),
             Format::Ndjson => Self::Ndjson(TextEncoder::new(schema)?),
-            Format::Csv => Self::Csv(CsvEncoder {
-                schema: Arc::clone(schema),
-            }),
+            Format::Csv => Self::Csv(CsvEncoder { schema: Arc::clone(schema) }),
             Format::Parquet => {
                 let writer = parquet_writer(shared.clone(), schema)?;
                 Self::Parquet(Box::new(Some(writer)), shared)
@@ -242,10 +232,7 @@ impl Shared {
 
 impl Write for Shared {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .extend_from_slice(bytes);
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
         Ok(bytes.len())
     }
 
@@ -270,10 +257,7 @@ impl TextEncoder {
             key.push(b':');
             Ok(key)
         });
-        Ok(Self {
-            keys: keys.collect::<Result<_>>()?,
-            any: false,
-        })
+        Ok(Self { keys: keys.collect::<Result<_>>()?, any: false })
     }
 
     fn rows(&mut self, batch: &RecordBatch, items: bool) -> Vec<u8> {
@@ -325,12 +309,7 @@ impl CsvEncoder {
     fn header(&self) -> Result<Vec<u8>> {
         let mut writer = csv::WriterBuilder::new().from_writer(Vec::new());
         writer
-            .write_record(
-                self.schema
-                    .fields()
-                    .iter()
-                    .map(|field| field.name().as_bytes()),
-            )
+            .write_record(self.schema.fields().iter().map(|field| field.name().as_bytes()))
             .map_err(csv_fault)?;
         finish(writer)
     }
@@ -370,9 +349,7 @@ fn csv_fault(source: csv::Error) -> Error {
 }
 
 fn finish(writer: csv::Writer<Vec<u8>>) -> Result<Vec<u8>> {
-    writer
-        .into_inner()
-        .map_err(|source| Error::internal(format!("write CSV: {source}")))
+    writer.into_inner().map_err(|source| Error::internal(format!("write CSV: {source}")))
 }
 
 #[cfg(test)]
@@ -396,13 +373,7 @@ mod tests {
 
     #[test]
     fn every_format_reads_back_as_it_was_written() {
-        for format in [
-            Format::Json,
-            Format::Csv,
-            Format::Ndjson,
-            Format::Parquet,
-            Format::Arrow,
-        ] {
+        for format in [Format::Json, Format::Csv, Format::Ndjson, Format::Parquet, Format::Arrow] {
             let bytes = to_bytes(&sample(), format).unwrap();
             let back = read::table(format, Bytes::from(bytes), &Limits::default()).unwrap();
             assert_eq!(back.to_rows(), sample().to_rows(), "{format:?}");
@@ -437,21 +408,15 @@ mod tests {
 
     #[test]
     fn what_json_has_no_number_for_is_null() {
-        let floats: arrow::array::ArrayRef = Arc::new(arrow::array::Float64Array::from(vec![
-            f64::NAN,
-            f64::INFINITY,
-            1.5,
-        ]));
+        let floats: arrow::array::ArrayRef =
+            Arc::new(arrow::array::Float64Array::from(vec![f64::NAN, f64::INFINITY, 1.5]));
         let batch = RecordBatch::try_from_iter([("x", floats)]).unwrap();
         let table = Table::from_batches(&batch.schema(), vec![batch.clone()]).unwrap();
         assert_eq!(
             to_bytes(&table, Format::Json).unwrap(),
             b"{\"items\":[{\"x\":null},{\"x\":null},{\"x\":1.5}]}"
         );
-        assert_eq!(
-            Value::Array(table.to_rows()),
-            json!([{"x": null}, {"x": null}, {"x": 1.5}])
-        );
+        assert_eq!(Value::Array(table.to_rows()), json!([{"x": null}, {"x": null}, {"x": 1.5}]));
     }
 
     #[test]
@@ -459,14 +424,9 @@ mod tests {
         let rows: Vec<_> = (0..10_000).map(|at| json!({ "at": at })).collect();
         let table = Table::from_rows(&rows).unwrap();
         let batches = table.batches_of(&Scan::all()).unwrap();
-        let pieces: Vec<Bytes> = chunks(Format::Ndjson, batches)
-            .unwrap()
-            .collect::<Result<_>>()
-            .unwrap();
+        let pieces: Vec<Bytes> =
+            chunks(Format::Ndjson, batches).unwrap().collect::<Result<_>>().unwrap();
         assert!(pieces.len() >= 3, "{} pieces", pieces.len());
-        assert_eq!(
-            read::ndjson(&pieces.concat(), &Limits::default()).unwrap(),
-            table
-        );
+        assert_eq!(read::ndjson(&pieces.concat(), &Limits::default()).unwrap(), table);
     }
 }

@@ -10,14 +10,7 @@ use cron::Schedule;
 use crate::kernel::error::Fault;
 use crate::kernel::name::nearest;
 
-const FIELDS: [&str; 6] = [
-    "second",
-    "minute",
-    "hour",
-    "day of month",
-    "month",
-    "weekday",
-];
+const FIELDS: [&str; 6] = ["second", "minute", "hour", "day of month", "month", "weekday"];
 const DAYS: [&str; 7] = ["SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT"];
 const WORDS: [(&str, &str); 7] = [
     ("@yearly", "0 0 1 1 *"),
@@ -46,11 +39,7 @@ impl Expression {
         if text.len() > LONGEST {
             return Err(whole(format!("is longer than {LONGEST} bytes")));
         }
-        let text = if text.starts_with('@') {
-            word(text).map_err(whole)?
-        } else {
-            text
-        };
+        let text = if text.starts_with('@') { word(text).map_err(whole)? } else { text };
         let given: Vec<&str> = text.split_whitespace().collect();
         let fields: [&str; 6] = match given.as_slice() {
             [minute, hour, day, month, weekday] => ["0", minute, hour, day, month, weekday],
@@ -76,21 +65,14 @@ impl Expression {
         } else {
             vec![schedule(day, "*")?, schedule("*", weekday)?]
         };
-        Ok(Self {
-            either,
-            every_real_hour: hour.starts_with('*'),
-        })
+        Ok(Self { either, every_real_hour: hour.starts_with('*') })
     }
 
     /// The first wall time after `wall`.
     pub(super) fn next(&self, wall: NaiveDateTime) -> Option<NaiveDateTime> {
         let wall = wall.and_utc();
         let next = |schedule: &Schedule| schedule.after::<Utc>(&wall).next();
-        self.either
-            .iter()
-            .filter_map(next)
-            .min()
-            .map(|at| at.naive_utc())
+        self.either.iter().filter_map(next).min().map(|at| at.naive_utc())
     }
 }
 
@@ -120,11 +102,7 @@ fn check(fields: [&str; 6]) -> Result<[String; 6], Vec<Fault>> {
     let mut out = fields.map(|field| field.replace('?', "*"));
     for (index, field) in out.iter_mut().enumerate() {
         let name = FIELDS.get(index).copied().unwrap_or_default();
-        let read = if name == "weekday" {
-            weekdays(field)
-        } else {
-            alone(index, field)
-        };
+        let read = if name == "weekday" { weekdays(field) } else { alone(index, field) };
         match read {
             Ok(text) => *field = text,
             Err(why) => {
@@ -132,17 +110,11 @@ fn check(fields: [&str; 6]) -> Result<[String; 6], Vec<Fault>> {
             }
         }
     }
-    if faults.is_empty() {
-        Ok(out)
-    } else {
-        Err(faults)
-    }
+    if faults.is_empty() { Ok(out) } else { Err(faults) }
 }
 
 fn alone(index: usize, field: &str) -> Result<String, String> {
-    if let Some(letter) = field
-        .chars()
-        .find(|c| "LWC#".contains(c.to_ascii_uppercase()))
+    if let Some(letter) = field.chars().find(|c| "LWC#".contains(c.to_ascii_uppercase()))
         && index == 3
     {
         return Err(format!("has `{letter}`, which is not supported"));
@@ -150,10 +122,7 @@ fn alone(index: usize, field: &str) -> Result<String, String> {
     if field.split(['/', ',', '-']).any(str::is_empty) {
         return Err("has an empty part".into());
     }
-    if field
-        .split(',')
-        .any(|item| item.rsplit_once('/').is_some_and(|(_, step)| is_zero(step)))
-    {
+    if field.split(',').any(|item| item.rsplit_once('/').is_some_and(|(_, step)| is_zero(step))) {
         return Err("has a step of 0".into());
     }
     let mut probe = ["0", "0", "0", "*", "*", "*"];
@@ -168,9 +137,7 @@ fn alone(index: usize, field: &str) -> Result<String, String> {
     };
     match Schedule::from_str(&probe.join(" ")) {
         Ok(_) => Ok(field.to_owned()),
-        Err(_why) => Err(format!(
-            "is not {range}, a list, a range or a step of these"
-        )),
+        Err(_why) => Err(format!("is not {range}, a list, a range or a step of these")),
     }
 }
 
@@ -194,11 +161,7 @@ fn weekdays(field: &str) -> Result<String, String> {
     if on == [true; 7] {
         return Ok("*".into());
     }
-    let names = DAYS
-        .iter()
-        .zip(on)
-        .filter(|(_, on)| *on)
-        .map(|(name, _)| *name);
+    let names = DAYS.iter().zip(on).filter(|(_, on)| *on).map(|(name, _)| *name);
     Ok(names.collect::<Vec<_>>().join(","))
 }
 
@@ -219,16 +182,13 @@ fn item_days(item: &str) -> Result<Vec<usize>, String> {
     // Sunday is 0 and 7, so `sat-sun` goes over the end of the week.
     let high = if high == 0 && low > 0 { 7 } else { high };
     if low > high {
-        return Err(format!(
-            "has the range `{range}`, which ends before it begins"
-        ));
+        return Err(format!("has the range `{range}`, which ends before it begins"));
     }
     Ok((low..=high).step_by(step.unwrap_or(1)).collect())
 }
 
 fn number(text: &str) -> Result<usize, String> {
-    text.parse()
-        .map_err(|_bad| format!("has `{text}` where a number is expected"))
+    text.parse().map_err(|_bad| format!("has `{text}` where a number is expected"))
 }
 
 fn day(text: &str) -> Result<usize, String> {
@@ -238,9 +198,7 @@ fn day(text: &str) -> Result<usize, String> {
     }
     match text.parse() {
         Ok(day) if day <= 7 => Ok(day),
-        _ => Err(format!(
-            "has `{text}`: a weekday is 0 to 7 (0 and 7 are Sunday) or SUN to SAT"
-        )),
+        _ => Err(format!("has `{text}`: a weekday is 0 to 7 (0 and 7 are Sunday) or SUN to SAT")),
     }
 }
 
@@ -303,10 +261,7 @@ mod tests {
         let faults = Expression::parse("61 25 32 13 9").unwrap_err();
         let said: Vec<_> = faults.iter().map(|fault| fault.detail.as_str()).collect();
         assert_eq!(said.len(), 5, "{said:?}");
-        for (fault, name) in said
-            .iter()
-            .zip(["minute", "hour", "day", "month", "weekday"])
-        {
+        for (fault, name) in said.iter().zip(["minute", "hour", "day", "month", "weekday"]) {
             assert!(fault.contains(name), "{fault}");
         }
         for wrong in [

@@ -10,10 +10,7 @@ use crate::kernel::name::{NAME_MAX_BYTES, nearest};
 /// Every fault but cycles.
 pub(super) fn nodes(nodes: &[Node], functions: &[Signature]) -> Vec<Fault> {
     if nodes.is_empty() {
-        return vec![Fault::new(
-            "pipeline",
-            "has no node: a pipeline has at least one",
-        )];
+        return vec![Fault::new("pipeline", "has no node: a pipeline has at least one")];
     }
     if nodes.len() > NODES_MAX {
         let count = nodes.len();
@@ -42,18 +39,8 @@ pub(super) fn place(node: &Node) -> String {
 
 fn names(node: &Node) -> Vec<Fault> {
     let named = std::iter::once(("the name of the node", node.name.as_str()))
-        .chain(
-            node.inputs
-                .values()
-                .into_iter()
-                .map(|value| ("an input", value)),
-        )
-        .chain(
-            node.outputs
-                .values()
-                .into_iter()
-                .map(|value| ("an output", value)),
-        )
+        .chain(node.inputs.values().into_iter().map(|value| ("an input", value)))
+        .chain(node.outputs.values().into_iter().map(|value| ("an output", value)))
         .chain(node.tags.iter().map(|tag| ("a tag", tag.as_str())));
     named
         .filter_map(|(what, name)| {
@@ -66,10 +53,7 @@ fn names(node: &Node) -> Vec<Fault> {
             } else {
                 return None;
             };
-            Some(Fault::new(
-                place(node),
-                format!("`{}`: {what} {why}", short(&node.name)),
-            ))
+            Some(Fault::new(place(node), format!("`{}`: {what} {why}", short(&node.name))))
         })
         .collect()
 }
@@ -130,15 +114,10 @@ fn call(node: &Node, functions: &[Signature]) -> Vec<Fault> {
             )),
         };
     }
-    let same: Vec<&Signature> = functions
-        .iter()
-        .filter(|f| f.name == node.function)
-        .collect();
+    let same: Vec<&Signature> = functions.iter().filter(|f| f.name == node.function).collect();
     if same.is_empty() {
         let near = nearest(&node.function, functions.iter().map(|f| f.name.as_str()));
-        let hint = near
-            .map(|near| format!(": did you mean `{near}`?"))
-            .unwrap_or_default();
+        let hint = near.map(|near| format!(": did you mean `{near}`?")).unwrap_or_default();
         return fault(format!(
             "the function `{}` of `{}` does not exist{hint}",
             node.function, node.name
@@ -188,17 +167,11 @@ pub(super) fn arguments(node: &Node, functions: &[Signature]) -> Vec<String> {
     match &node.inputs {
         Inputs::InOrder(values) => values.clone(),
         Inputs::ByName(pairs) => {
-            let same: Vec<&Signature> = functions
-                .iter()
-                .filter(|f| f.name == node.function)
-                .collect();
+            let same: Vec<&Signature> =
+                functions.iter().filter(|f| f.name == node.function).collect();
             let value = |param: &String| pairs.iter().find(|(name, _)| name == param);
             let params = params(node, &same);
-            params
-                .iter()
-                .filter_map(value)
-                .map(|(_, value)| value.clone())
-                .collect()
+            params.iter().filter_map(value).map(|(_, value)| value.clone()).collect()
         }
     }
 }
@@ -206,20 +179,12 @@ pub(super) fn arguments(node: &Node, functions: &[Signature]) -> Vec<String> {
 /// A circle of nodes, each of which needs a value of the one before.
 pub(super) fn cycle(nodes: &[Node], circle: &[usize]) -> Fault {
     let of = |index: &usize| nodes.get(*index);
-    let mut names: Vec<String> = circle
-        .iter()
-        .filter_map(of)
-        .take(20)
-        .map(|node| format!("`{}`", node.name))
-        .collect();
+    let mut names: Vec<String> =
+        circle.iter().filter_map(of).take(20).map(|node| format!("`{}`", node.name)).collect();
     if let Some(first) = names.first().cloned() {
         names.push(first);
     }
-    let at = circle
-        .iter()
-        .filter_map(of)
-        .min_by_key(|node| node.line)
-        .map(place);
+    let at = circle.iter().filter_map(of).min_by_key(|node| node.line).map(place);
     let detail = format!("the nodes wait for each other: {}", names.join(" → "));
     Fault::new(at.unwrap_or_else(|| "pipeline".into()), detail)
 }

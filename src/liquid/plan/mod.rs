@@ -69,10 +69,7 @@ impl Plan {
         if !faults.is_empty() {
             return Err(faults);
         }
-        let arguments = nodes
-            .iter()
-            .map(|node| check::arguments(node, functions))
-            .collect();
+        let arguments = nodes.iter().map(|node| check::arguments(node, functions)).collect();
         Ok(Self::ordered(nodes, arguments, &order))
     }
 
@@ -82,66 +79,37 @@ impl Plan {
         let mut steps: Vec<Step> = order
             .iter()
             .filter_map(|index| waiting.get_mut(*index)?.take())
-            .map(|(node, arguments)| Step {
-                node,
-                arguments,
-                needs: vec![],
-                feeds: vec![],
-            })
+            .map(|(node, arguments)| Step { node, arguments, needs: vec![], feeds: vec![] })
             .collect();
         join(&mut steps);
-        let made: HashSet<&str> = steps
-            .iter()
-            .flat_map(|step| step.node.outputs.values())
-            .collect();
-        let taken: HashSet<&str> = steps
-            .iter()
-            .flat_map(|step| step.node.inputs.values())
-            .collect();
+        let made: HashSet<&str> =
+            steps.iter().flat_map(|step| step.node.outputs.values()).collect();
+        let taken: HashSet<&str> =
+            steps.iter().flat_map(|step| step.node.inputs.values()).collect();
         let inputs = distinct(
-            steps
-                .iter()
-                .flat_map(|step| step.node.inputs.values())
-                .filter(|v| !made.contains(v)),
+            steps.iter().flat_map(|step| step.node.inputs.values()).filter(|v| !made.contains(v)),
         );
         let outputs = distinct(
-            steps
-                .iter()
-                .flat_map(|step| step.node.outputs.values())
-                .filter(|v| !taken.contains(v)),
+            steps.iter().flat_map(|step| step.node.outputs.values()).filter(|v| !taken.contains(v)),
         );
-        Self {
-            steps,
-            inputs,
-            outputs,
-        }
+        Self { steps, inputs, outputs }
     }
 
     /// Every value that is taken or made.
     pub fn values(&self) -> Vec<String> {
         distinct(self.steps.iter().flat_map(|step| {
-            step.node
-                .inputs
-                .values()
-                .into_iter()
-                .chain(step.node.outputs.values())
+            step.node.inputs.values().into_iter().chain(step.node.outputs.values())
         }))
     }
 
     /// The values that its nodes make.
     pub fn made(&self) -> HashSet<&str> {
-        self.steps
-            .iter()
-            .flat_map(|step| step.node.outputs.values())
-            .collect()
+        self.steps.iter().flat_map(|step| step.node.outputs.values()).collect()
     }
 
     /// The nodes as they are shown, in order.
     pub fn nodes(&self) -> Vec<NodeInfo> {
-        self.steps
-            .iter()
-            .map(|step| NodeInfo::from(&step.node))
-            .collect()
+        self.steps.iter().map(|step| NodeInfo::from(&step.node)).collect()
     }
 
     /// The arrows between nodes, from the inputs and to the outputs.
@@ -150,22 +118,16 @@ impl Plan {
             .steps
             .iter()
             .flat_map(|step| {
-                step.node
-                    .outputs
-                    .values()
-                    .into_iter()
-                    .map(|value| (value, step.node.name.as_str()))
+                step.node.outputs.values().into_iter().map(|value| (value, step.node.name.as_str()))
             })
             .collect();
         let taken = self.steps.iter().flat_map(|step| {
             let to = &step.node.name;
-            distinct(step.node.inputs.values().into_iter())
-                .into_iter()
-                .map(|value| Edge {
-                    from: maker.get(value.as_str()).map(|name| (*name).to_owned()),
-                    to: Some(to.clone()),
-                    value,
-                })
+            distinct(step.node.inputs.values().into_iter()).into_iter().map(|value| Edge {
+                from: maker.get(value.as_str()).map(|name| (*name).to_owned()),
+                to: Some(to.clone()),
+                value,
+            })
         });
         let given = self.outputs.iter().map(|value| Edge {
             from: maker.get(value.as_str()).map(|name| (*name).to_owned()),
@@ -178,10 +140,7 @@ impl Plan {
 
 fn distinct<'a>(names: impl Iterator<Item = &'a str>) -> Vec<String> {
     let mut seen = HashSet::new();
-    names
-        .filter(|name| seen.insert(*name))
-        .map(str::to_owned)
-        .collect()
+    names.filter(|name| seen.insert(*name)).map(str::to_owned).collect()
 }
 
 /// Which node makes each value; the first where several claim it.
@@ -200,11 +159,7 @@ fn needs<'a>(nodes: impl Iterator<Item = &'a Node> + Clone) -> Vec<Vec<usize>> {
     let makers = makers(nodes.clone());
     nodes
         .map(|node| {
-            let makers = node
-                .inputs
-                .values()
-                .into_iter()
-                .filter_map(|v| makers.get(v).copied());
+            let makers = node.inputs.values().into_iter().filter_map(|v| makers.get(v).copied());
             makers.collect::<BTreeSet<_>>().into_iter().collect()
         })
         .collect()
@@ -236,12 +191,8 @@ fn order(nodes: &[Node]) -> Result<Vec<usize>, Vec<Fault>> {
             }
         }
     }
-    let mut ready: BTreeSet<usize> = open
-        .iter()
-        .enumerate()
-        .filter(|(_, open)| **open == 0)
-        .map(|(index, _)| index)
-        .collect();
+    let mut ready: BTreeSet<usize> =
+        open.iter().enumerate().filter(|(_, open)| **open == 0).map(|(index, _)| index).collect();
     let mut left: BTreeSet<usize> = (0..nodes.len()).collect();
     let mut order = Vec::with_capacity(nodes.len());
     let mut cycles = Vec::new();
@@ -266,11 +217,7 @@ fn order(nodes: &[Node]) -> Result<Vec<usize>, Vec<Fault>> {
             }
         }
     }
-    if cycles.is_empty() {
-        Ok(order)
-    } else {
-        Err(cycles)
-    }
+    if cycles.is_empty() { Ok(order) } else { Err(cycles) }
 }
 
 /// One cycle among `left`, where every node needs another one of them.
@@ -283,21 +230,13 @@ fn cycle(needs: &[Vec<usize>], left: &BTreeSet<usize>) -> Vec<usize> {
             let mut cycle = path.split_off(*start);
             // Needs were followed backwards; people read in the direction of the values.
             cycle.reverse();
-            let first = cycle
-                .iter()
-                .min()
-                .and_then(|low| cycle.iter().position(|at| at == low));
+            let first = cycle.iter().min().and_then(|low| cycle.iter().position(|at| at == low));
             cycle.rotate_left(first.unwrap_or(0));
             return cycle;
         }
         place.insert(index, path.len());
         path.push(index);
-        at = needs
-            .get(index)
-            .into_iter()
-            .flatten()
-            .find(|need| left.contains(need))
-            .copied();
+        at = needs.get(index).into_iter().flatten().find(|need| left.contains(need)).copied();
     }
     path
 }

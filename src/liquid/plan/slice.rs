@@ -65,9 +65,8 @@ impl Plan {
             )]);
         }
         let parts = chosen.iter().filter_map(|index| self.steps.get(*index));
-        let (nodes, arguments): (Vec<_>, Vec<_>) = parts
-            .map(|step| (step.node.clone(), step.arguments.clone()))
-            .unzip();
+        let (nodes, arguments): (Vec<_>, Vec<_>) =
+            parts.map(|step| (step.node.clone(), step.arguments.clone())).unzip();
         let order: Vec<usize> = (0..nodes.len()).collect();
         Ok(Self::ordered(nodes, arguments, &order))
     }

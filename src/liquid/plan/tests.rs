@@ -2,12 +2,7 @@ use super::*;
 use crate::liquid::node::{Inputs, Outputs};
 
 fn node(name: &str, inputs: &[&str], outputs: &[&str]) -> Node {
-    let owned = |names: &[&str]| {
-        names
-            .iter()
-            .map(|name| (*name).to_owned())
-            .collect::<Vec<_>>()
-    };
+    let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
     Node {
         name: name.into(),
         function: format!("f{}", inputs.len()),
@@ -33,10 +28,7 @@ fn functions() -> Vec<Signature> {
 }
 
 fn names(plan: &Plan) -> Vec<&str> {
-    plan.steps
-        .iter()
-        .map(|step| step.node.name.as_str())
-        .collect()
+    plan.steps.iter().map(|step| step.node.name.as_str()).collect()
 }
 
 fn plan(nodes: Vec<Node>) -> Plan {
@@ -45,10 +37,7 @@ fn plan(nodes: Vec<Node>) -> Plan {
 
 fn faults(nodes: Vec<Node>) -> Vec<String> {
     let faults = Plan::of(nodes, &functions()).unwrap_err();
-    faults
-        .into_iter()
-        .map(|fault| format!("{}: {}", fault.pointer, fault.detail))
-        .collect()
+    faults.into_iter().map(|fault| format!("{}: {}", fault.pointer, fault.detail)).collect()
 }
 
 #[test]
@@ -148,11 +137,7 @@ fn diamond() -> Plan {
 fn a_slice_holds_what_comes_after_before_or_between() {
     let part = |from: &[&str], to: &[&str], tags: &[&str]| {
         let owned = |names: &[&str]| names.iter().map(|n| (*n).to_owned()).collect();
-        diamond().slice(&Slice {
-            from: owned(from),
-            to: owned(to),
-            tags: owned(tags),
-        })
+        diamond().slice(&Slice { from: owned(from), to: owned(to), tags: owned(tags) })
     };
     let from = part(&["left"], &[], &[]).unwrap();
     assert_eq!(
@@ -160,42 +145,19 @@ fn a_slice_holds_what_comes_after_before_or_between() {
         (vec!["left", "end"], &["b".to_owned(), "d".to_owned()][..])
     );
     let to = part(&[], &["left"], &[]).unwrap();
-    assert_eq!(
-        (names(&to), &to.outputs[..]),
-        (vec!["top", "left"], &["c".to_owned()][..])
-    );
-    assert_eq!(
-        names(&part(&["top"], &["right"], &[]).unwrap()),
-        ["top", "right"]
-    );
+    assert_eq!((names(&to), &to.outputs[..]), (vec!["top", "left"], &["c".to_owned()][..]));
+    assert_eq!(names(&part(&["top"], &["right"], &[]).unwrap()), ["top", "right"]);
     assert_eq!(names(&part(&[], &[], &["fast"]).unwrap()), ["left"]);
     assert!(part(&["left"], &["right"], &[]).is_err());
     let wrong = part(&["lift"], &["nowhere at all"], &["slow"]).unwrap_err();
     assert_eq!(wrong.len(), 3);
-    assert!(
-        wrong[0].detail.contains("did you mean `left`?"),
-        "{wrong:?}"
-    );
+    assert!(wrong[0].detail.contains("did you mean `left`?"), "{wrong:?}");
 }
 
 #[test]
 fn edges_lead_from_inputs_to_outputs() {
     let edges = diamond().edges();
     assert_eq!(edges.len(), 6);
-    assert_eq!(
-        edges[0],
-        Edge {
-            from: None,
-            to: Some("top".into()),
-            value: "a".into()
-        }
-    );
-    assert_eq!(
-        edges[5],
-        Edge {
-            from: Some("end".into()),
-            to: None,
-            value: "e".into()
-        }
-    );
+    assert_eq!(edges[0], Edge { from: None, to: Some("top".into()), value: "a".into() });
+    assert_eq!(edges[5], Edge { from: Some("end".into()), to: None, value: "e".into() });
 }

@@ -30,19 +30,13 @@ impl Liquid {
             faults.push(Fault::new("/to", "must be after `from`"));
         }
         if to > self.now() {
-            faults.push(Fault::new(
-                "/to",
-                "lies in the future: only past firings are made up",
-            ));
+            faults.push(Fault::new("/to", "lies in the future: only past firings are made up"));
         }
         if !faults.is_empty() {
             return Err(error::bad_body("bad_backfill", "backfill", faults));
         }
         let before = |at: Time| Time(at.0.saturating_sub(1));
-        let slots = read
-            .spec
-            .parsed()?
-            .latest(before(from), before(to), MOST + 1);
+        let slots = read.spec.parsed()?.latest(before(from), before(to), MOST + 1);
         if slots.len() > MOST {
             return Err(error::too_many_slots(MOST));
         }

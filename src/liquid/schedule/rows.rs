@@ -38,11 +38,7 @@ impl Read {
         let revision = row.revision;
         let row: ScheduleRow = decode(&row.value)?;
         let spec = ScheduleSpec::read(&object(&row.spec_json))?;
-        Ok(Self {
-            row,
-            spec,
-            revision,
-        })
+        Ok(Self { row, spec, revision })
     }
 }
 
@@ -58,12 +54,7 @@ impl Liquid {
         let name = name.as_str();
         self.can_run(name, spec, caller)?;
         for _try in 0..TRIES {
-            let found = self
-                .0
-                .records
-                .get(&key(name))?
-                .map(|row| Read::of(&row))
-                .transpose()?;
+            let found = self.0.records.get(&key(name))?.map(|row| Read::of(&row)).transpose()?;
             meets(name, found.as_ref(), expected)?;
             let same = |found: &Read| found.spec == *spec && found.row.caller.name() == caller.name;
             if found.as_ref().is_some_and(same) {
@@ -103,9 +94,7 @@ impl Liquid {
             (&old.cron, &old.timezone) == (&spec.cron, &spec.timezone) && old.enabled
         });
         let old = self.0.records.get(&state_key(name))?;
-        let old = old
-            .map(|row| decode::<ScheduleStateRow>(&row.value))
-            .transpose()?;
+        let old = old.map(|row| decode::<ScheduleStateRow>(&row.value)).transpose()?;
         let cursor = old.filter(|_| goes_on).map_or(now, |state| state.cursor);
         let event = Event::new(
             "schedule.saved",
@@ -135,8 +124,7 @@ impl Liquid {
         };
         let request = self.request(spec, self.now(), &row)?;
         let origin = slot_origin(name, self.now(), None);
-        self.prepare(&spec.pipeline, &row, request, caller, origin)
-            .map(drop)
+        self.prepare(&spec.pipeline, &row, request, caller, origin).map(drop)
     }
 
     /// What a run of this schedule is asked for. A pipeline that takes `scheduled_at` is given it.
@@ -148,21 +136,10 @@ impl Liquid {
     ) -> Result<RunRequest> {
         let mut inputs = spec.inputs.clone();
         let ready = self.ready(&spec.pipeline, pipeline)?;
-        if ready
-            .plan
-            .inputs
-            .iter()
-            .any(|input| input == "scheduled_at")
-        {
-            inputs
-                .entry("scheduled_at")
-                .or_insert_with(|| slot.to_string().into());
+        if ready.plan.inputs.iter().any(|input| input == "scheduled_at") {
+            inputs.entry("scheduled_at").or_insert_with(|| slot.to_string().into());
         }
-        Ok(RunRequest {
-            inputs,
-            runner: Some(spec.runner),
-            ..RunRequest::default()
-        })
+        Ok(RunRequest { inputs, runner: Some(spec.runner), ..RunRequest::default() })
     }
 
     /// A schedule.
@@ -180,11 +157,7 @@ impl Liquid {
     }
 
     fn shown(&self, name: &str, read: Read) -> Result<Schedule> {
-        let next = if read.spec.enabled {
-            read.spec.parsed()?.next(self.now())
-        } else {
-            None
-        };
+        let next = if read.spec.enabled { read.spec.parsed()?.next(self.now()) } else { None };
         Ok(Schedule {
             name: name.to_owned(),
             revision: read.row.revision,
@@ -201,9 +174,7 @@ impl Liquid {
         scan.after = after.map(key);
         let rows = self.0.records.scan(&scan)?;
         let name = |row: &Row| row.key.trim_start_matches("schedule/").to_owned();
-        rows.iter()
-            .map(|row| self.shown(&name(row), Read::of(row)?))
-            .collect()
+        rows.iter().map(|row| self.shown(&name(row), Read::of(row)?)).collect()
     }
 
     /// Forgets a schedule. Its runs stay, and what fired does not fire again under the same name.
@@ -237,10 +208,7 @@ impl Liquid {
         let mut firings = Vec::new();
         while firings.len() < count {
             let Some(next) = cron.next(at) else { break };
-            firings.push(Firing {
-                at: next,
-                local: cron.local(next),
-            });
+            firings.push(Firing { at: next, local: cron.local(next) });
             at = next;
         }
         Ok(firings)

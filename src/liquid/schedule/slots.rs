@@ -44,11 +44,7 @@ impl Liquid {
             return Ok(Before::Free);
         };
         let kept: SlotRow = decode(&row.value)?;
-        Ok(if kept.run.is_some() {
-            Before::Taken
-        } else {
-            Before::LeftOut(row.revision)
-        })
+        Ok(if kept.run.is_some() { Before::Taken } else { Before::LeftOut(row.revision) })
     }
 
     /// The run of a firing. What it cannot have makes it a failed run, not a silent nothing.
@@ -83,11 +79,7 @@ impl Liquid {
         let mut state = RunStateRow::queued(self.0.epoch, Vec::new());
         state.error = Some(why);
         state.end(RunState::Failed, self.now(), NodeState::Failed);
-        Begun {
-            id: new_id(),
-            row,
-            state,
-        }
+        Begun { id: new_id(), row, state }
     }
 
     /// The set that takes a firing for a run.
@@ -102,20 +94,14 @@ impl Liquid {
             Before::LeftOut(revision) => Expect::Revision(revision),
             Before::Free | Before::Taken => Expect::Absent,
         };
-        let row = SlotRow {
-            run: Some(begun.id.clone()),
-            at: self.now(),
-        };
+        let row = SlotRow { run: Some(begun.id.clone()), at: self.now() };
         let set = ChangeSet::new().put(slot_key(name, slot), expect, encode(&row)?);
         store::begin(set, &begun.id, &begun.row, &begun.state)
     }
 
     /// The set that leaves a firing out.
     pub(super) fn leave_slot_out(&self, name: &str, slot: Time) -> Result<ChangeSet> {
-        let row = SlotRow {
-            run: None,
-            at: self.now(),
-        };
+        let row = SlotRow { run: None, at: self.now() };
         let set = ChangeSet::new().put(slot_key(name, slot), Expect::Absent, encode(&row)?);
         let payload = serde_json::json!({ "schedule": name, "scheduled_at": slot });
         feed::tell(set, &Event::new("slot.skipped", name, self.now(), payload))
@@ -127,10 +113,7 @@ impl Liquid {
             return Ok(None);
         };
         let state: ScheduleStateRow = decode(&row.value)?;
-        Ok(Some(Cursor {
-            at: state.cursor,
-            revision: row.revision,
-        }))
+        Ok(Some(Cursor { at: state.cursor, revision: row.revision }))
     }
 
     /// Applies a set and moves the cursor in it; the set fails when someone else moved it.

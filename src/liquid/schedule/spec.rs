@@ -122,26 +122,18 @@ impl ScheduleSpec {
         let timezone = fields.text("timezone").unwrap_or_else(|| "UTC".into());
         match parse_zone(&timezone) {
             Ok(zone) => {
-                let faults = cron
-                    .as_deref()
-                    .and_then(|cron| Cron::parse(cron, zone).err());
+                let faults = cron.as_deref().and_then(|cron| Cron::parse(cron, zone).err());
                 fields.add(faults.into_iter().flatten());
             }
             Err(fault) => fields.add([fault]),
         }
-        let words = [
-            ("none", Catchup::None),
-            ("last", Catchup::Last),
-            ("all", Catchup::All),
-        ];
+        let words = [("none", Catchup::None), ("last", Catchup::Last), ("all", Catchup::All)];
         let spec = Self {
             pipeline: pipeline.unwrap_or_default(),
             cron: cron.unwrap_or_default(),
             timezone,
             inputs: fields.object("inputs"),
-            runner: fields
-                .word("runner", Runner::WORDS)
-                .unwrap_or(Runner::Sequential),
+            runner: fields.word("runner", Runner::WORDS).unwrap_or(Runner::Sequential),
             catchup: fields.word("catchup", &words).unwrap_or(Catchup::Last),
             catchup_window: fields.duration("catchup_window").unwrap_or(WINDOW),
             catchup_max: fields.whole("catchup_max", 1, MISSED_MAX).unwrap_or(MISSED),
@@ -168,11 +160,7 @@ impl ScheduleSpec {
             return slot;
         }
         let digest = Digest::of(format!("{name}/{}", slot.0).as_bytes());
-        let dice = digest
-            .0
-            .iter()
-            .take(8)
-            .fold(0_u64, |all, byte| (all << 8) | u64::from(*byte));
+        let dice = digest.0.iter().take(8).fold(0_u64, |all, byte| (all << 8) | u64::from(*byte));
         slot.after(Duration::from_micros(dice % micros))
     }
 }
@@ -233,11 +221,7 @@ mod tests {
             "catchup_max": 0, "crontab": 1,
         }))
         .unwrap_err();
-        let mut named: Vec<_> = refused
-            .faults()
-            .iter()
-            .map(|f| f.pointer.as_str())
-            .collect();
+        let mut named: Vec<_> = refused.faults().iter().map(|f| f.pointer.as_str()).collect();
         named.sort_unstable();
         assert_eq!(
             named,

@@ -61,20 +61,12 @@ impl Liquid {
 
     /// When [`Liquid::tick`] has something to do next, if nothing changes.
     pub fn next_wake(&self) -> Option<Time> {
-        lock(&self.0.timetable.0)
-            .due
-            .values()
-            .flatten()
-            .min()
-            .copied()
+        lock(&self.0.timetable.0).due.values().flatten().min().copied()
     }
 
     fn due(&self, now: Time) -> Vec<String> {
         let hands = lock(&self.0.timetable.0);
-        let due = hands
-            .due
-            .iter()
-            .filter(|(_, due)| due.is_some_and(|due| due <= now));
+        let due = hands.due.iter().filter(|(_, due)| due.is_some_and(|due| due <= now));
         due.map(|(name, _)| name.clone()).collect()
     }
 
@@ -143,10 +135,7 @@ impl Liquid {
             made += usize::from(self.take(name, &read, slot, true, &mut cursor)?);
         }
         // Missed firings that are not made up are passed over, for good.
-        if cron
-            .next(cursor.at)
-            .is_some_and(|next| next <= missed_until)
-        {
+        if cron.next(cursor.at).is_some_and(|next| next <= missed_until) {
             self.apply_at(name, &mut cursor, missed_until, ChangeSet::new())?;
         }
         for slot in cron.latest(missed_until, now, AT_ONCE) {

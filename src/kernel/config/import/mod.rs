@@ -49,12 +49,7 @@ pub fn import(files: &[PathBuf], schema: &[&[Key]]) -> Result<Imported> {
 }
 
 fn file_name(path: &Path) -> String {
-    short(
-        &path
-            .file_name()
-            .unwrap_or(path.as_os_str())
-            .to_string_lossy(),
-    )
+    short(&path.file_name().unwrap_or(path.as_os_str()).to_string_lossy())
 }
 
 /// Writes full names (`server.listen = …`) and no sections, so that a comment stays right wherever
@@ -120,33 +115,17 @@ impl Writer {
         let parts = [
             ("", &self.settings),
             ("", &self.comments),
-            (
-                "# Not known to Drip, from the files as they were:\n",
-                &self.unknown,
-            ),
+            ("# Not known to Drip, from the files as they were:\n", &self.unknown),
         ];
         for (title, lines) in parts.into_iter().filter(|(_, lines)| !lines.is_empty()) {
             let _infallible = write!(toml, "\n{title}{lines}");
         }
-        Imported {
-            toml,
-            notes: self.notes,
-        }
+        Imported { toml, notes: self.notes }
     }
 
     fn propose(&mut self, proposal: Proposal) {
-        let Proposal {
-            key,
-            value,
-            from,
-            remark,
-            live,
-        } = proposal;
-        let declared = self
-            .keys
-            .iter()
-            .find(|declared| declared.name == key)
-            .copied();
+        let Proposal { key, value, from, remark, live } = proposal;
+        let declared = self.keys.iter().find(|declared| declared.name == key).copied();
         let refused = match declared {
             None => Some("this Drip has no such setting".to_owned()),
             Some(_) if !live => Some("decide yourself".to_owned()),
@@ -172,16 +151,11 @@ impl Writer {
 
     fn comment(&mut self, key: &str, literal: &str, from: &str, why: &str) {
         let _infallible = writeln!(self.comments, "# {key} = {literal}  # from {from}: {why}");
-        self.notes.push(format!(
-            "{from}: `{key} = {literal}` is only a comment: {why}"
-        ));
+        self.notes.push(format!("{from}: `{key} = {literal}` is only a comment: {why}"));
     }
 
     fn withhold(&mut self, key: &str, what: &str, from: &str) {
-        let _infallible = writeln!(
-            self.comments,
-            "# Not copied, for {key}: {what} (from {from})"
-        );
+        let _infallible = writeln!(self.comments, "# Not copied, for {key}: {what} (from {from})");
         let variable = format!("DRIP_{}", key.replace('.', "__").to_ascii_uppercase());
         let declared = self.keys.iter().find(|declared| declared.name == key);
         let cure = match declared {
@@ -193,9 +167,7 @@ impl Writer {
             Some(_) => format!("give the whole value as `{variable}`, not in drip.toml"),
             None => format!("this Drip has no setting `{key}` for it"),
         };
-        self.notes.push(format!(
-            "{from}: {what} is a secret and was not copied: {cure}"
-        ));
+        self.notes.push(format!("{from}: {what} is a secret and was not copied: {cure}"));
     }
 }
 
@@ -203,9 +175,9 @@ impl Writer {
 fn literal(kind: Option<KeyKind>, value: &str) -> String {
     let plain = match kind {
         None => matches!(value, "true" | "false"),
-        Some(KeyKind::Bool | KeyKind::Integer | KeyKind::Float) => value
-            .parse::<toml::Value>()
-            .is_ok_and(|given| !given.is_str()),
+        Some(KeyKind::Bool | KeyKind::Integer | KeyKind::Float) => {
+            value.parse::<toml::Value>().is_ok_and(|given| !given.is_str())
+        }
         Some(_) => false,
     };
     if plain {

@@ -35,12 +35,7 @@ pub(super) struct Unknown {
 
 impl Unknown {
     fn new(file: &str, path: &[String], value: Given) -> Self {
-        Self {
-            file: file.to_owned(),
-            path: path.join("."),
-            value,
-            secret: is_secret(path),
-        }
+        Self { file: file.to_owned(), path: path.join("."), value, secret: is_secret(path) }
     }
 
     /// The value on one line, nothing when it is a secret.
@@ -110,22 +105,14 @@ impl Plan {
 
     fn take(&mut self, meaning: Meaning, file: &str, path: Vec<String>, value: String) {
         let from = format!("{file}: {}", short(&path.join(".")));
-        let said = Said {
-            value,
-            from,
-            file: file.to_owned(),
-            path,
-        };
+        let said = Said { value, from, file: file.to_owned(), path };
         match meaning.attribute {
             Attribute::LogLevel => self.log_level(said),
             Attribute::Data => self.data(meaning.module, said),
             Attribute::AutoApprove => self.auto_approve(said),
-            Attribute::Modules => self.propose(
-                "modules.enabled",
-                said.value.to_lowercase(),
-                said.from,
-                None,
-            ),
+            Attribute::Modules => {
+                self.propose("modules.enabled", said.value.to_lowercase(), said.from, None)
+            }
             attribute => {
                 let place = (meaning.part, meaning.module, self.files);
                 let group = self.groups.entry(place).or_default();
@@ -139,8 +126,7 @@ impl Plan {
     }
 
     fn forget(&mut self, said: Said) {
-        self.unknown
-            .push(Unknown::new(&said.file, &said.path, Given::One(said.value)));
+        self.unknown.push(Unknown::new(&said.file, &said.path, Given::One(said.value)));
     }
 
     fn forget_all(&mut self, group: Group) {
@@ -151,13 +137,7 @@ impl Plan {
 
     fn propose(&mut self, key: &'static str, value: String, from: String, remark: Option<&str>) {
         let remark = remark.map(str::to_owned);
-        self.proposals.push(Proposal {
-            key,
-            value,
-            from,
-            remark,
-            live: true,
-        });
+        self.proposals.push(Proposal { key, value, from, remark, live: true });
     }
 
     fn log_level(&mut self, said: Said) {
@@ -309,11 +289,7 @@ impl Plan {
     }
 
     fn withhold(&mut self, key: &'static str, what: &str, from: String) {
-        self.withheld.push(Withheld {
-            key,
-            what: what.to_owned(),
-            from,
-        });
+        self.withheld.push(Withheld { key, what: what.to_owned(), from });
     }
 }
 
@@ -321,9 +297,9 @@ impl Plan {
 fn fits(attribute: Attribute, value: &Given, text: &str) -> bool {
     match (attribute, value) {
         (Attribute::Address | Attribute::Host, _) if text.contains('@') => false,
-        (Attribute::Modules, Given::Many(items)) => items
-            .iter()
-            .all(|item| MODULES.contains(&item.trim().to_lowercase().as_str())),
+        (Attribute::Modules, Given::Many(items)) => {
+            items.iter().all(|item| MODULES.contains(&item.trim().to_lowercase().as_str()))
+        }
         (Attribute::Modules, _) | (_, Given::Many(_) | Given::Nothing) => false,
         (_, Given::One(_)) => true,
     }
@@ -355,18 +331,13 @@ fn address(group: &mut Group, host: &str, port: &str) -> Option<(String, String)
         return Some((whole, said.from.clone()));
     }
     let given_port = group.remove(&Attribute::Port);
-    let host = given_host
-        .as_ref()
-        .map_or(host, |said| bare_host(&said.value));
+    let host = given_host.as_ref().map_or(host, |said| bare_host(&said.value));
     let host = if host.contains(':') && !host.starts_with('[') {
         format!("[{host}]")
     } else {
         host.to_owned()
     };
-    let port = given_port
-        .as_ref()
-        .map_or(port, |said| said.value.as_str())
-        .to_owned();
+    let port = given_port.as_ref().map_or(port, |said| said.value.as_str()).to_owned();
     let from = match (given_host, given_port) {
         (Some(host), Some(port)) => join(host.from.clone(), &port),
         (Some(one), None) | (None, Some(one)) => one.from,

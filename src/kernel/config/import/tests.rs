@@ -77,16 +77,10 @@ fn load(imported: &Imported, schema: &[&[Key]]) -> Settings {
 #[test]
 fn the_platforms_own_files_become_settings_where_there_are_some() {
     let schema: &[&[Key]] = &[KERNEL_KEYS];
-    let files = [
-        ("drip_config.yaml", PLATFORM),
-        ("fiche_config.yaml", FICHE),
-        ("atom_config.yaml", ATOM),
-    ];
+    let files =
+        [("drip_config.yaml", PLATFORM), ("fiche_config.yaml", FICHE), ("atom_config.yaml", ATOM)];
     let imported = import_texts(&files, schema).unwrap();
-    assert_eq!(
-        load(&imported, schema).text("server.listen").unwrap(),
-        "0.0.0.0:22315"
-    );
+    assert_eq!(load(&imported, schema).text("server.listen").unwrap(), "0.0.0.0:22315");
     insta::assert_snapshot!(imported.toml, @r#"
     # Made by `dripctl config import` from drip_config.yaml, fiche_config.yaml, atom_config.yaml.
     # A line that begins with # was not taken over; its end says why.
@@ -173,11 +167,8 @@ fn sections_that_people_grew_are_understood_too() {
 
 #[test]
 fn no_secret_is_copied() {
-    let files = [
-        ("drip_config.yaml", PLATFORM),
-        ("fiche_config.yaml", FICHE),
-        ("more.yaml", GROWN),
-    ];
+    let files =
+        [("drip_config.yaml", PLATFORM), ("fiche_config.yaml", FICHE), ("more.yaml", GROWN)];
     for schema in [&[KERNEL_KEYS][..], &[KERNEL_KEYS, SLICES]] {
         let imported = import_texts(&files, schema).unwrap();
         let all = format!("{imported:?}");
@@ -196,11 +187,7 @@ fn credentials_inside_addresses_stay_behind() {
     load(&imported, &[KERNEL_KEYS, SLICES]);
     let all = format!("{imported:?}");
     assert!(!all.contains("hunter2") && !all.contains("ter2"), "{all}");
-    assert!(
-        imported.toml.contains("mongodb://ada%40site@a:1,b:2/"),
-        "{}",
-        imported.toml
-    );
+    assert!(imported.toml.contains("mongodb://ada%40site@a:1,b:2/"), "{}", imported.toml);
 }
 
 #[test]
@@ -208,10 +195,7 @@ fn every_name_is_in_the_text_or_in_the_notes() {
     let imported =
         import_texts(&[("a.yaml", PLATFORM), ("b.yaml", GROWN)], &[KERNEL_KEYS]).unwrap();
     let all = format!("{}{}", imported.toml, imported.notes.join("\n"));
-    let names = PLATFORM
-        .lines()
-        .filter_map(|line| line.split_once(':'))
-        .map(|(name, _)| name);
+    let names = PLATFORM.lines().filter_map(|line| line.split_once(':')).map(|(name, _)| name);
     let grown = [
         "Logging.Level",
         "webui.listen",
@@ -234,11 +218,7 @@ fn a_value_cannot_pass_for_a_setting() {
                 drip_webui_host: \"a b\\n\"\nfiche: {mongodb: {host: \"h\\nx\", port: 1, db: \"a/b?c\"}}\n";
     let imported = import_texts(&[("drip_config.yaml", text)], &[KERNEL_KEYS]).unwrap();
     let settings = load(&imported, &[KERNEL_KEYS]);
-    assert!(
-        settings.show().iter().all(|row| row.source == "default"),
-        "{}",
-        imported.toml
-    );
+    assert!(settings.show().iter().all(|row| row.source == "default"), "{}", imported.toml);
 }
 
 #[test]
@@ -252,9 +232,8 @@ fn hostile_files_are_refused_in_a_sentence() {
     let long = "x".repeat(60_000);
     let text_bomb = format!("a: &a {long}\nb: [{}]\n", vec!["*a"; 1_000].join(", "));
     let deep = "[".repeat(100_000);
-    let nested = (0..300).fold(String::new(), |text, depth| {
-        format!("{text}{}a:\n", " ".repeat(depth))
-    });
+    let nested =
+        (0..300).fold(String::new(), |text, depth| format!("{text}{}a:\n", " ".repeat(depth)));
     let huge = "a: 1\n".repeat(100_000);
     let many = (0..12_000).fold(String::new(), |text, at| format!("{text}a{at}:\n"));
     for (what, text) in [
@@ -274,25 +253,12 @@ fn hostile_files_are_refused_in_a_sentence() {
         ("open quotes", "a: 'b"),
     ] {
         let error = import_texts(&[("drip_config.yaml", text)], &[KERNEL_KEYS]).unwrap_err();
-        assert_eq!(
-            (error.kind(), error.code()),
-            (Kind::Invalid, "config_bad_yaml"),
-            "{what}"
-        );
-        assert!(
-            error.detail().starts_with("`drip_config.yaml` "),
-            "{what}: {error}"
-        );
+        assert_eq!((error.kind(), error.code()), (Kind::Invalid, "config_bad_yaml"), "{what}");
+        assert!(error.detail().starts_with("`drip_config.yaml` "), "{what}: {error}");
     }
     let error = import_texts(&[("drip_config.yaml", &huge)], &[KERNEL_KEYS]).unwrap_err();
     assert_eq!(error.code(), "config_missing");
-    assert!(
-        import(
-            &[PathBuf::from("/nonexistent/drip_config.yaml")],
-            &[KERNEL_KEYS]
-        )
-        .is_err()
-    );
+    assert!(import(&[PathBuf::from("/nonexistent/drip_config.yaml")], &[KERNEL_KEYS]).is_err());
 }
 
 #[test]
@@ -302,11 +268,7 @@ fn tags_merges_and_repeated_names_lose_nothing() {
     let settings = load(&imported, &[KERNEL_KEYS]);
     assert_eq!(settings.text("server.log").unwrap(), "debug");
     assert_eq!(settings.text("server.listen").unwrap(), "127.0.0.1:1");
-    assert!(
-        imported.toml.contains("# drip_config.yaml: port = \"2\""),
-        "{}",
-        imported.toml
-    );
+    assert!(imported.toml.contains("# drip_config.yaml: port = \"2\""), "{}", imported.toml);
 }
 
 proptest::proptest! {

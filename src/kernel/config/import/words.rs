@@ -52,9 +52,7 @@ pub(super) fn meaning(file: &str, path: &[String], value: &str) -> Option<Meanin
     }
     let stem = split(file.split('.').next().unwrap_or(file));
     let named = |words: &[String]| {
-        MODULES
-            .into_iter()
-            .find(|module| words.iter().any(|word| word == module))
+        MODULES.into_iter().find(|module| words.iter().any(|word| word == module))
     };
     let module = named(&words).or_else(|| named(&stem));
     let part = if has(&["mongo", "mongodb", "mongoengine"]) {
@@ -67,11 +65,7 @@ pub(super) fn meaning(file: &str, path: &[String], value: &str) -> Option<Meanin
         Part::Open
     };
     let attribute = attribute(&words).or_else(|| bare(part, value))?;
-    Some(Meaning {
-        part,
-        module,
-        attribute,
-    })
+    Some(Meaning { part, module, attribute })
 }
 
 /// A part that is given as one text: `mongo: mongodb://…`.
@@ -88,9 +82,8 @@ fn attribute(words: &[String]) -> Option<Attribute> {
     let mut back = words.iter().rev().map(String::as_str);
     let (last, before) = (back.next()?, back.next().unwrap_or_default());
     let secret = words.iter().any(|word| word == "secret");
-    let logs = words
-        .iter()
-        .any(|word| matches!(word.as_str(), "log" | "logs" | "logging" | "logger"));
+    let logs =
+        words.iter().any(|word| matches!(word.as_str(), "log" | "logs" | "logging" | "logger"));
     Some(match (before, last) {
         ("auto", "approve") | (_, "autoapprove") => Attribute::AutoApprove,
         (_, "secretkey" | "secret") => Attribute::SecretKey,
@@ -128,9 +121,7 @@ pub(super) fn is_secret(path: &[String]) -> bool {
         "credential",
         "credentials",
     ];
-    path.iter()
-        .flat_map(|name| split(name))
-        .any(|word| SECRET.contains(&word.as_str()))
+    path.iter().flat_map(|name| split(name)).any(|word| SECRET.contains(&word.as_str()))
 }
 
 /// `drip_mongoHost` as `mongo`, `host`.

@@ -42,24 +42,15 @@ enum Node {
 
 /// Every value of a YAML file, in its order.
 pub(super) fn leaves(file: &str, text: &str) -> Result<Vec<Leaf>> {
-    let brackets = text
-        .bytes()
-        .filter(|byte| matches!(byte, b'[' | b'{'))
-        .count();
+    let brackets = text.bytes().filter(|byte| matches!(byte, b'[' | b'{')).count();
     if brackets > MAX_BRACKETS {
         let detail = format!("`{file}` has {brackets} brackets: that is no file of settings");
         return Err(Error::new(Kind::Invalid, "config_bad_yaml", detail));
     }
-    let mut budget = Budget {
-        nodes: MAX_NODES,
-        text: MAX_TEXT,
-    };
+    let mut budget = Budget { nodes: MAX_NODES, text: MAX_TEXT };
     let parser = serde_yaml_ng::Deserializer::from_str(text);
     let node = Seed(&mut budget).deserialize(parser).map_err(|source| {
-        let detail = format!(
-            "`{file}` cannot be read as YAML: {}",
-            short(&source.to_string())
-        );
+        let detail = format!("`{file}` cannot be read as YAML: {}", short(&source.to_string()));
         Error::new(Kind::Invalid, "config_bad_yaml", detail)
     })?;
     let Node::Map(entries) = node else {
@@ -80,24 +71,13 @@ fn flatten(path: &mut Vec<String>, node: Node, leaves: &mut Vec<Leaf>) {
     match node {
         Node::Scalar(text) => leaf(path, text.map_or(Given::Nothing, Given::One)),
         Node::Map(entries) if entries.is_empty() => leaf(path, Given::Nothing),
-        Node::List(items)
-            if items
-                .iter()
-                .all(|item| matches!(item, Node::Scalar(Some(_)))) =>
-        {
+        Node::List(items) if items.iter().all(|item| matches!(item, Node::Scalar(Some(_)))) => {
             let texts = items.into_iter().filter_map(|item| match item {
                 Node::Scalar(text) => text,
                 Node::List(_) | Node::Map(_) => None,
             });
             let texts: Vec<String> = texts.collect();
-            leaf(
-                path,
-                if texts.is_empty() {
-                    Given::Nothing
-                } else {
-                    Given::Many(texts)
-                },
-            );
+            leaf(path, if texts.is_empty() { Given::Nothing } else { Given::Many(texts) });
         }
         Node::List(items) => {
             for (at, item) in items.into_iter().enumerate() {

@@ -33,31 +33,21 @@ pub fn asof_join(left: &Table, right: &Table, how: &AsOf) -> Result<Table> {
     let (ours, theirs) = (left.as_batch()?, right.as_batch()?);
     let left_time = time_column(left, &how.left_time, &ours)?;
     let right_time = time_column(right, &how.right_time, &theirs)?;
-    let mut sorted: Vec<usize> = (0..theirs.num_rows())
-        .filter(|row| right_time.get(*row) != CellRef::Null)
-        .collect();
+    let mut sorted: Vec<usize> =
+        (0..theirs.num_rows()).filter(|row| right_time.get(*row) != CellRef::Null).collect();
     sorted.sort_by(|one, two| right_time.get(*one).order(right_time.get(*two)));
     let (left_key, right_key) = match &how.by {
         Some((left_key, right_key)) => (
-            Some(ColumnArray::of(
-                ours.column(place(left_key, left.schema())?),
-            )?),
-            Some(ColumnArray::of(
-                theirs.column(place(right_key, right.schema())?),
-            )?),
+            Some(ColumnArray::of(ours.column(place(left_key, left.schema())?))?),
+            Some(ColumnArray::of(theirs.column(place(right_key, right.schema())?))?),
         ),
         None => (None, None),
     };
     let mut by_key: HashMap<Key, Vec<usize>> = HashMap::new();
     for row in sorted {
-        by_key
-            .entry(Key::of(right_key.as_ref(), row))
-            .or_default()
-            .push(row);
+        by_key.entry(Key::of(right_key.as_ref(), row)).or_default().push(row);
     }
-    let tolerance = how
-        .tolerance
-        .map(|span| i64::try_from(span.as_micros()).unwrap_or(i64::MAX));
+    let tolerance = how.tolerance.map(|span| i64::try_from(span.as_micros()).unwrap_or(i64::MAX));
     let find = |row: usize| -> Option<u32> {
         let CellRef::Time(time) = left_time.get(row) else {
             return None;
@@ -87,18 +77,9 @@ fn put_together(left: &Table, right: &Table, how: &AsOf, matches: &UInt32Array) 
         if key {
             continue;
         }
-        let taken = columns
-            .iter()
-            .any(|known| known.name.eq_ignore_ascii_case(&column.name));
-        let name = if taken {
-            format!("right_{}", column.name)
-        } else {
-            column.name.clone()
-        };
-        columns.push(Column {
-            name,
-            ..column.clone()
-        });
+        let taken = columns.iter().any(|known| known.name.eq_ignore_ascii_case(&column.name));
+        let name = if taken { format!("right_{}", column.name) } else { column.name.clone() };
+        columns.push(Column { name, ..column.clone() });
         arrays.push(if theirs.num_rows() == 0 {
             new_null_array(array.data_type(), matches.len())
         } else {
@@ -160,12 +141,8 @@ mod tests {
             {"t": "2013-12-31T23:00:00Z", "who": "A", "temp": 1.0},
             {"t": "2014-01-01T00:00:00Z", "who": "B", "temp": 2.0},
         ]));
-        let mut how = AsOf {
-            left_time: "t".into(),
-            right_time: "t".into(),
-            by: None,
-            tolerance: None,
-        };
+        let mut how =
+            AsOf { left_time: "t".into(), right_time: "t".into(), by: None, tolerance: None };
         let joined = |how: &AsOf| {
             let table = asof_join(&scada(), &weather, how).unwrap();
             table
@@ -175,15 +152,9 @@ mod tests {
                 .map(|cell| cell.view().number())
                 .collect::<Vec<_>>()
         };
-        assert_eq!(
-            joined(&how),
-            [Some(2.0), Some(2.0), Some(3.0), Some(3.0), None]
-        );
+        assert_eq!(joined(&how), [Some(2.0), Some(2.0), Some(3.0), Some(3.0), None]);
         how.by = Some(("who".into(), "who".into()));
-        assert_eq!(
-            joined(&how),
-            [Some(2.0), Some(1.0), Some(3.0), Some(3.0), None]
-        );
+        assert_eq!(joined(&how), [Some(2.0), Some(1.0), Some(3.0), Some(3.0), None]);
         how.tolerance = Some(Duration::from_mins(30));
         assert_eq!(joined(&how), [Some(2.0), None, Some(3.0), Some(3.0), None]);
         let names: Vec<_> = asof_join(&scada(), &weather, &how)

@@ -54,10 +54,8 @@ impl Function {
 
     /// The function of that name.
     pub fn from_name(name: &str) -> Result<Self> {
-        let known = Self::ALL
-            .iter()
-            .find(|(known, _)| *known == name)
-            .map(|(_, function)| *function);
+        let known =
+            Self::ALL.iter().find(|(known, _)| *known == name).map(|(_, function)| *function);
         known.ok_or_else(|| {
             let names = Self::ALL.iter().map(|(name, _)| *name);
             let hint = nearest(name, names.clone())
@@ -65,11 +63,7 @@ impl Function {
             Error::new(
                 Kind::Invalid,
                 "bad_function",
-                format!(
-                    "`{}` is none of {}{hint}",
-                    error::short(name),
-                    error::listed(names)
-                ),
+                format!("`{}` is none of {}{hint}", error::short(name), error::listed(names)),
             )
         })
     }
@@ -98,11 +92,7 @@ impl Aggregate {
     /// A function of a column, under the column's name.
     pub fn new(column: impl Into<String>, function: Function) -> Self {
         let column = column.into();
-        Self {
-            name: column.clone(),
-            column,
-            function,
-        }
+        Self { name: column.clone(), column, function }
     }
 
     /// Under another name.
@@ -134,15 +124,8 @@ pub fn group(table: &Table, keys: &[&str], aggregates: &[Aggregate]) -> Result<T
             continue;
         };
         let (kind, array) = reduce(column, aggregate.function, whole.column(at), &groups)?;
-        let unit = column
-            .unit
-            .clone()
-            .filter(|_| aggregate.function != Function::Count);
-        columns.push(Column {
-            name: aggregate.name.clone(),
-            kind,
-            unit,
-        });
+        let unit = column.unit.clone().filter(|_| aggregate.function != Function::Count);
+        columns.push(Column { name: aggregate.name.clone(), kind, unit });
         answer.push(array);
     }
     error::refuse_columns(super::schema::name_faults(
@@ -167,16 +150,10 @@ impl Groups {
         })?;
         if keys.is_empty() {
             // No keys: everything is one group, even nothing.
-            return Ok(Self {
-                of_row: vec![0; rows],
-                first: vec![0],
-            });
+            return Ok(Self { of_row: vec![0; rows], first: vec![0] });
         }
         let broken = |source| error::arrow("group rows", source);
-        let fields = keys
-            .iter()
-            .map(|key| SortField::new(key.data_type().clone()))
-            .collect();
+        let fields = keys.iter().map(|key| SortField::new(key.data_type().clone())).collect();
         let converter = RowConverter::new(fields).map_err(broken)?;
         let encoded = converter.convert_columns(keys).map_err(broken)?;
         let mut numbers: HashMap<arrow::row::Row<'_>, usize> = HashMap::new();
@@ -258,11 +235,7 @@ fn reduce(
 ) -> Result<(ColumnType, ArrayRef)> {
     let numeric = matches!(column.kind, ColumnType::Int | ColumnType::Float);
     if matches!(function, Function::Mean | Function::Sum) && !numeric {
-        let what = if function == Function::Mean {
-            "a mean"
-        } else {
-            "a sum"
-        };
+        let what = if function == Function::Mean { "a mean" } else { "a sum" };
         return Err(error::not_numbers(&column.name, column.kind.name(), what));
     }
     let values = ColumnArray::of(array)?;
@@ -300,17 +273,12 @@ pub struct Resample {
 /// there; rows without a time are left out.
 pub fn resample(table: &Table, how: &Resample) -> Result<Table> {
     let at = place(&how.time, table.schema())?;
-    let column = table
-        .schema()
-        .get(at)
-        .ok_or_else(|| Error::internal("no column"))?;
+    let column = table.schema().get(at).ok_or_else(|| Error::internal("no column"))?;
     if column.kind != ColumnType::Time {
         return Err(error::not_time(column));
     }
-    let width = i64::try_from(how.every.as_micros())
-        .ok()
-        .filter(|width| *width > 0)
-        .ok_or_else(|| {
+    let width =
+        i64::try_from(how.every.as_micros()).ok().filter(|width| *width > 0).ok_or_else(|| {
             Error::new(
                 Kind::Invalid,
                 "bad_duration",
@@ -345,11 +313,7 @@ pub fn resample(table: &Table, how: &Resample) -> Result<Table> {
 pub(super) fn bucket_start(micros: i64, width: i64) -> i64 {
     const WEEK: i64 = 7 * 86_400_000_000;
     // 1970-01-05 was a Monday.
-    let origin = if width % WEEK == 0 {
-        4 * 86_400_000_000
-    } else {
-        0
-    };
+    let origin = if width % WEEK == 0 { 4 * 86_400_000_000 } else { 0 };
     micros.saturating_sub(micros.saturating_sub(origin).rem_euclid(width))
 }
 
@@ -359,11 +323,7 @@ pub(super) fn bucket_width(text: &str) -> Option<i64> {
     let digits = text.find(|c: char| !c.is_ascii_digit())?;
     let (count, unit) = text.split_at_checked(digits)?;
     let unit = unit.trim();
-    let short = match unit
-        .strip_suffix('s')
-        .filter(|unit| unit.len() > 1)
-        .unwrap_or(unit)
-    {
+    let short = match unit.strip_suffix('s').filter(|unit| unit.len() > 1).unwrap_or(unit) {
         "millisecond" | "m" if unit == "ms" || unit.starts_with("milli") => "ms",
         "sec" | "second" => "s",
         "min" | "minute" => "m",
@@ -373,9 +333,7 @@ pub(super) fn bucket_width(text: &str) -> Option<i64> {
         other => other,
     };
     let width = parse_duration(&format!("{count}{short}")).ok()?;
-    i64::try_from(width.as_micros())
-        .ok()
-        .filter(|width| *width > 0)
+    i64::try_from(width.as_micros()).ok().filter(|width| *width > 0)
 }
 
 #[cfg(test)]
@@ -404,13 +362,7 @@ mod tests {
 
     #[test]
     fn groups_are_sorted_and_nulls_do_not_count() {
-        let all = [
-            Function::Mean,
-            Function::Sum,
-            Function::Count,
-            Function::Max,
-            Function::Last,
-        ];
+        let all = [Function::Mean, Function::Sum, Function::Count, Function::Max, Function::Last];
         let aggregates: Vec<_> = all
             .iter()
             .map(|function| Aggregate::new("p", *function).named(format!("{function:?}")))
@@ -423,26 +375,14 @@ mod tests {
                 {"who": "B", "Mean": 1.0, "Sum": 1.0, "Count": 1, "Max": 1.0, "Last": 1.0},
             ])
         );
-        let sums = [
-            Aggregate::new("n", Function::Sum),
-            Aggregate::new("t", Function::Min),
-        ];
+        let sums = [Aggregate::new("n", Function::Sum), Aggregate::new("t", Function::Min)];
         assert_eq!(
             rows(&group(&scada(), &[], &sums).unwrap()),
             json!([{"n": 11, "t": "2014-01-01T00:00:00.000000Z"}])
         );
         let error = group(&scada(), &["who"], &[Aggregate::new("t", Function::Mean)]).unwrap_err();
-        assert!(
-            error.detail().contains("`t` holds time"),
-            "{}",
-            error.detail()
-        );
-        assert!(
-            Function::from_name("men")
-                .unwrap_err()
-                .detail()
-                .contains("did you mean `mean`")
-        );
+        assert!(error.detail().contains("`t` holds time"), "{}", error.detail());
+        assert!(Function::from_name("men").unwrap_err().detail().contains("did you mean `mean`"));
     }
 
     #[test]
@@ -471,25 +411,7 @@ mod tests {
                 {"who": "B", "t": "2014-01-01T00:00:00.000000Z", "p": 1.0, "n": 1},
             ])
         );
-        assert!(
-            resample(
-                &scada(),
-                &Resample {
-                    time: "p".into(),
-                    ..how.clone()
-                }
-            )
-            .is_err()
-        );
-        assert!(
-            resample(
-                &scada(),
-                &Resample {
-                    every: Duration::ZERO,
-                    ..how
-                }
-            )
-            .is_err()
-        );
+        assert!(resample(&scada(), &Resample { time: "p".into(), ..how.clone() }).is_err());
+        assert!(resample(&scada(), &Resample { every: Duration::ZERO, ..how }).is_err());
     }
 }

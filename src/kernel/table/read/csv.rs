@@ -28,10 +28,7 @@ pub struct CsvOptions {
 /// Reads CSV. Every fault is named with its line; the first fifty are listed.
 pub(super) fn read(bytes: &[u8], options: &CsvOptions) -> Result<Table> {
     let bytes = strip_mark(bytes)?;
-    let source = Source {
-        bytes,
-        delimiter: options.delimiter.unwrap_or_else(|| delimiter(bytes)),
-    };
+    let source = Source { bytes, delimiter: options.delimiter.unwrap_or_else(|| delimiter(bytes)) };
     let mut faults = Faults::default();
     let header = source.header(&mut faults)?;
     options.limits.check_columns(header.len())?;
@@ -53,9 +50,7 @@ fn strip_mark(bytes: &[u8]) -> Result<&[u8]> {
     }
     let bytes = bytes.strip_prefix(&[0xEF, 0xBB, 0xBF]).unwrap_or(bytes);
     if bytes.trim_ascii().is_empty() {
-        return Err(error::not_text(
-            "the CSV is empty: its first line names the columns",
-        ));
+        return Err(error::not_text("the CSV is empty: its first line names the columns"));
     }
     Ok(bytes)
 }
@@ -64,26 +59,16 @@ fn strip_mark(bytes: &[u8]) -> Result<&[u8]> {
 fn delimiter(bytes: &[u8]) -> u8 {
     let mut quoted = false;
     let mut counts = [(b',', 0), (b';', 0), (b'\t', 0)];
-    for byte in bytes
-        .iter()
-        .skip_while(|byte| matches!(byte, b'\r' | b'\n'))
-    {
+    for byte in bytes.iter().skip_while(|byte| matches!(byte, b'\r' | b'\n')) {
         match byte {
             b'"' => quoted = !quoted,
             b'\n' | b'\r' if !quoted => break,
             _ if quoted => {}
-            byte => counts
-                .iter_mut()
-                .filter(|(known, _)| known == byte)
-                .for_each(|(_, n)| *n += 1),
+            byte => counts.iter_mut().filter(|(known, _)| known == byte).for_each(|(_, n)| *n += 1),
         }
     }
     // The first of equals wins, which is the comma.
-    counts
-        .into_iter()
-        .rev()
-        .max_by_key(|(_, count)| *count)
-        .map_or(b',', |(byte, _)| byte)
+    counts.into_iter().rev().max_by_key(|(_, count)| *count).map_or(b',', |(byte, _)| byte)
 }
 
 #[derive(Clone, Copy)]
@@ -121,9 +106,7 @@ impl<'a> Source<'a> {
     /// The names of the columns. What is wrong with them is added to the faults.
     fn header(self, faults: &mut Faults) -> Result<Vec<String>> {
         let mut record = ByteRecord::new();
-        self.reader()
-            .read_byte_record(&mut record)
-            .map_err(broken)?;
+        self.reader().read_byte_record(&mut record).map_err(broken)?;
         let line = Lines::default().at(self.bytes, start_of(&record));
         let place = format!("line {line}");
         let mut names = Vec::with_capacity(record.len());
@@ -132,10 +115,8 @@ impl<'a> Source<'a> {
             if std::str::from_utf8(cell).is_err() {
                 faults.add(&place, format!("column {}: the name is not UTF-8", at + 1));
             }
-            if matches!(
-                infer::look(&name),
-                Look::Int | Look::Float | Look::Zoned | Look::Zoneless
-            ) {
+            if matches!(infer::look(&name), Look::Int | Look::Float | Look::Zoned | Look::Zoneless)
+            {
                 faults.add(
                     &place,
                     format!(
@@ -167,10 +148,7 @@ impl<'a> Source<'a> {
             if options.time_columns.contains(name) {
                 tally.as_time()
             } else if options.text_columns.contains(name) {
-                Verdict {
-                    kind: ColumnType::Text,
-                    zoned: false,
-                }
+                Verdict { kind: ColumnType::Text, zoned: false }
             } else {
                 tally.of_texts()
             }
@@ -214,19 +192,13 @@ impl<'a> Source<'a> {
 }
 
 fn start_of(record: &ByteRecord) -> usize {
-    record
-        .position()
-        .map_or(0, |position| number::index(position.byte()))
+    record.position().map_or(0, |position| number::index(position.byte()))
 }
 
 fn ragged(record: &ByteRecord, columns: usize) -> String {
     let has = record.len();
     let open = record.iter().any(|cell| line_ends(cell) > 1);
-    let hint = if open {
-        " (is a quote not closed?)"
-    } else {
-        ""
-    };
+    let hint = if open { " (is a quote not closed?)" } else { "" };
     format!("has {has} cells, and the header {columns}{hint}")
 }
 
@@ -248,11 +220,8 @@ struct Lines {
 
 impl Lines {
     fn at(&mut self, bytes: &[u8], start: usize) -> u64 {
-        let blank = bytes
-            .iter()
-            .skip(start)
-            .take_while(|byte| matches!(byte, b'\r' | b'\n'))
-            .count();
+        let blank =
+            bytes.iter().skip(start).take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
         let start = start + blank;
         let passed = bytes.get(self.offset..start).unwrap_or_default();
         self.line += number::size(line_ends(passed));
@@ -273,11 +242,7 @@ mod tests {
     fn faults(text: &str) -> Vec<String> {
         let error = read_text(text).unwrap_err();
         assert_eq!((error.kind(), error.code()), (Kind::Invalid, "bad_csv"));
-        error
-            .faults()
-            .iter()
-            .map(|fault| format!("{}: {}", fault.pointer, fault.detail))
-            .collect()
+        error.faults().iter().map(|fault| format!("{}: {}", fault.pointer, fault.detail)).collect()
     }
 
     #[test]
@@ -298,12 +263,7 @@ mod tests {
 
     #[test]
     fn the_separator_is_found_in_the_header() {
-        for text in [
-            "a;b\n1;2\n",
-            "a\tb\n1\t2\n",
-            "a,b\n1,2\n",
-            "\"a;x\",b\n1,2\n",
-        ] {
+        for text in ["a;b\n1;2\n", "a\tb\n1\t2\n", "a,b\n1,2\n", "\"a;x\",b\n1,2\n"] {
             assert_eq!(read_text(text).unwrap().schema().len(), 2, "{text:?}");
         }
         assert_eq!(read_text("alone\n1\n2\n").unwrap().rows(), 2);
@@ -376,10 +336,7 @@ mod tests {
             ]
         );
         for empty in ["", "\n\n", "\u{FEFF}", "  \r\n"] {
-            assert!(
-                read_text(empty).unwrap_err().detail().contains("empty"),
-                "{empty:?}"
-            );
+            assert!(read_text(empty).unwrap_err().detail().contains("empty"), "{empty:?}");
         }
         assert_eq!(read_text("a,b\n").unwrap().rows(), 0);
     }
@@ -412,21 +369,9 @@ mod tests {
         assert_eq!(table.schema()[0].kind, ColumnType::Text);
         let error = read(b"code,t\n007,x\n", &options).unwrap_err();
         assert_eq!(error.faults()[0].detail, "column `t`: `x` is not a time");
-        let limits = Limits {
-            rows: 2,
-            bytes: 20,
-            columns: 2,
-            ..Limits::default()
-        };
-        let small = CsvOptions {
-            limits,
-            ..CsvOptions::default()
-        };
-        for large in [
-            "a\n1\n2\n3\n",
-            "a,b,c\n1,2,3\n",
-            "a\n1234567890123456789012345\n",
-        ] {
+        let limits = Limits { rows: 2, bytes: 20, columns: 2, ..Limits::default() };
+        let small = CsvOptions { limits, ..CsvOptions::default() };
+        for large in ["a\n1\n2\n3\n", "a,b,c\n1,2,3\n", "a\n1234567890123456789012345\n"] {
             let error = super::super::csv(large.as_bytes(), &small).unwrap_err();
             assert_eq!(error.kind(), Kind::TooLarge, "{large:?}");
         }

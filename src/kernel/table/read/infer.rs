@@ -20,9 +20,7 @@ pub(in super::super) enum Look {
 }
 
 /// Words for nothing, as R, pandas and databases write them.
-const ABSENT: [&str; 9] = [
-    "NA", "N/A", "n/a", "NaN", "nan", "null", "NULL", "None", "-",
-];
+const ABSENT: [&str; 9] = ["NA", "N/A", "n/a", "NaN", "nan", "null", "NULL", "None", "-"];
 
 /// What a text looks like.
 pub(in super::super) fn look(text: &str) -> Look {
@@ -46,11 +44,7 @@ pub(in super::super) fn look(text: &str) -> Look {
             None => Look::Text,
         };
     }
-    if truth(text).is_some() {
-        Look::Bool
-    } else {
-        Look::Text
-    }
+    if truth(text).is_some() { Look::Bool } else { Look::Text }
 }
 
 /// A number with digits; the words `inf` and `nan` that Rust also reads are none.
@@ -109,18 +103,11 @@ impl Tally {
     }
 
     fn verdict(&self, kind: ColumnType) -> Verdict {
-        Verdict {
-            kind,
-            zoned: self.zoned >= self.zoneless,
-        }
+        Verdict { kind, zoned: self.zoned >= self.zoneless }
     }
 
     fn numeric(&self) -> ColumnType {
-        if self.floats == 0 {
-            ColumnType::Int
-        } else {
-            ColumnType::Float
-        }
+        if self.floats == 0 { ColumnType::Int } else { ColumnType::Float }
     }
 
     /// The type of a column of texts: the one that all have, or nearly all, so that the few others
@@ -135,11 +122,7 @@ impl Tally {
         .into_iter()
         .max_by_key(|(count, _)| *count)
         .unwrap_or((0, ColumnType::Text));
-        let kind = if most > 0 && nearly_all(most, total) {
-            kind
-        } else {
-            ColumnType::Text
-        };
+        let kind = if most > 0 && nearly_all(most, total) { kind } else { ColumnType::Text };
         self.verdict(kind)
     }
 
@@ -148,11 +131,7 @@ impl Tally {
         let strings = self.times() + self.texts;
         if strings >= self.numbers() && strings >= self.bools {
             let time = self.times() > 0 && nearly_all(self.times(), strings);
-            self.verdict(if time {
-                ColumnType::Time
-            } else {
-                ColumnType::Text
-            })
+            self.verdict(if time { ColumnType::Time } else { ColumnType::Text })
         } else if self.numbers() >= self.bools {
             self.verdict(self.numeric())
         } else {
@@ -167,11 +146,7 @@ impl Tally {
 
 /// More than nine in ten; in a short table, where one is already a tenth, two in three.
 fn nearly_all(count: usize, total: usize) -> bool {
-    if total < 20 {
-        count * 3 >= total * 2
-    } else {
-        count * 10 > total * 9
-    }
+    if total < 20 { count * 3 >= total * 2 } else { count * 10 > total * 9 }
 }
 
 /// The value of a text in a column of that type, or what is wrong with it.
@@ -193,11 +168,7 @@ pub(in super::super) fn read(text: &str, verdict: Verdict) -> Result<CellRef<'_>
     match found {
         Some(cell) => Ok(cell),
         None if ABSENT.contains(&bare) => Ok(CellRef::Null),
-        None => Err(format!(
-            "`{}` is not {}",
-            error::short(bare),
-            wanted(verdict.kind)
-        )),
+        None => Err(format!("`{}` is not {}", error::short(bare), wanted(verdict.kind))),
     }
 }
 
@@ -243,10 +214,7 @@ mod tests {
         assert_eq!(verdict(&["1", "", "-2", "NA"]), ColumnType::Int);
         assert_eq!(verdict(&["1", "2.5e3", "+.5"]), ColumnType::Float);
         assert_eq!(verdict(&["true", "FALSE"]), ColumnType::Bool);
-        assert_eq!(
-            verdict(&["2014-01-01", "2014-01-01 01:00"]),
-            ColumnType::Time
-        );
+        assert_eq!(verdict(&["2014-01-01", "2014-01-01 01:00"]), ColumnType::Time);
         assert_eq!(verdict(&["R80711", "-", "7"]), ColumnType::Text);
         assert_eq!(verdict(&["inf", "Infinity"]), ColumnType::Text);
         assert_eq!(verdict(&["", "NA"]), ColumnType::Text);

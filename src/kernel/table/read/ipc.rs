@@ -40,10 +40,7 @@ fn gather(
         let batch = batch.map_err(error::bad_arrow)?;
         rows = rows.saturating_add(number::size(batch.num_rows()));
         limits.check_rows(rows)?;
-        let texts = batch
-            .columns()
-            .iter()
-            .map(|array| flat_text_bytes(array.as_ref()));
+        let texts = batch.columns().iter().map(|array| flat_text_bytes(array.as_ref()));
         memory = texts.fold(memory, u64::saturating_add);
         limits.check_memory(memory)?;
         let batch = conform(&batch, &canonical)?;

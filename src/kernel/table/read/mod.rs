@@ -30,22 +30,14 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self {
-            bytes: 256 << 20,
-            memory: 1 << 30,
-            rows: 20_000_000,
-            columns: 1_000,
-        }
+        Self { bytes: 256 << 20, memory: 1 << 30, rows: 20_000_000, columns: 1_000 }
     }
 }
 
 impl Limits {
     pub(super) fn check_rows(&self, rows: u64) -> Result<()> {
         if rows > self.rows {
-            return Err(error::too_large(
-                format!("{rows} rows"),
-                format!("{} rows", self.rows),
-            ));
+            return Err(error::too_large(format!("{rows} rows"), format!("{} rows", self.rows)));
         }
         Ok(())
     }
@@ -60,10 +52,7 @@ impl Limits {
 
     pub(super) fn check_memory(&self, bytes: u64) -> Result<()> {
         if bytes > self.memory {
-            return Err(error::too_large(
-                "the unpacked table",
-                format!("{} bytes", self.memory),
-            ));
+            return Err(error::too_large("the unpacked table", format!("{} bytes", self.memory)));
         }
         Ok(())
     }
@@ -82,13 +71,7 @@ impl Limits {
 /// Reads a table of any format.
 pub fn table(format: Format, bytes: Bytes, limits: &Limits) -> Result<Table> {
     match format {
-        Format::Csv => csv_bytes(
-            &bytes,
-            &CsvOptions {
-                limits: *limits,
-                ..CsvOptions::default()
-            },
-        ),
+        Format::Csv => csv_bytes(&bytes, &CsvOptions { limits: *limits, ..CsvOptions::default() }),
         Format::Ndjson => ndjson(&bytes, limits),
         Format::Json => json_rows(&bytes, limits),
         Format::Parquet => parquet(bytes, limits),
@@ -103,9 +86,7 @@ pub fn csv(source: impl Read, options: &CsvOptions) -> Result<Table> {
 
 /// As [`csv`], of bytes at hand.
 pub fn csv_bytes(bytes: &[u8], options: &CsvOptions) -> Result<Table> {
-    options
-        .limits
-        .check_bytes(super::number::size(bytes.len()))?;
+    options.limits.check_bytes(super::number::size(bytes.len()))?;
     csv::read(bytes, options)
 }
 

@@ -18,10 +18,7 @@ pub(super) fn refuse(error: Error) -> Box<EvalAltResult> {
 
 #[expect(clippy::unnecessary_box_returns, reason = "Rhai's errors are boxed")]
 pub(super) fn wrong(detail: impl Into<String>) -> Box<EvalAltResult> {
-    Box::new(EvalAltResult::ErrorRuntime(
-        detail.into().into(),
-        Position::NONE,
-    ))
+    Box::new(EvalAltResult::ErrorRuntime(detail.into().into(), Position::NONE))
 }
 
 /// Refuses options that nobody knows.
@@ -67,10 +64,7 @@ fn cell(name: &str, value: &Dynamic) -> Answer<Cell> {
         },
         Some(Value::String(text)) => Cell::Text(text),
         _ => {
-            return Err(wrong(format!(
-                "`{name}`: a table holds no {}",
-                value.type_name()
-            )));
+            return Err(wrong(format!("`{name}`: a table holds no {}", value.type_name())));
         }
     })
 }
@@ -91,10 +85,7 @@ fn json_scalar(value: &Dynamic) -> Option<Value> {
     if let Ok(letter) = value.as_char() {
         return Some(letter.to_string().into());
     }
-    value
-        .as_immutable_string_ref()
-        .ok()
-        .map(|text| text.as_str().into())
+    value.as_immutable_string_ref().ok().map(|text| text.as_str().into())
 }
 
 /// A value as a query's parameter; an array of plain values becomes a list.
@@ -127,13 +118,10 @@ pub(super) fn table_of(value: &Dynamic) -> Answer<Option<Table>> {
 pub(super) fn from_array(rows: &Array) -> Answer<Table> {
     let mut objects = Vec::with_capacity(rows.len());
     for (at, row) in rows.iter().enumerate() {
-        let row = row
-            .as_map_ref()
-            .map_err(|kind| wrong(format!("row {at} is {kind}, not a map")))?;
-        let object: Answer<serde_json::Map<_, _>> = row
-            .iter()
-            .map(|(name, value)| Ok((name.to_string(), plain(name, value)?)))
-            .collect();
+        let row =
+            row.as_map_ref().map_err(|kind| wrong(format!("row {at} is {kind}, not a map")))?;
+        let object: Answer<serde_json::Map<_, _>> =
+            row.iter().map(|(name, value)| Ok((name.to_string(), plain(name, value)?))).collect();
         objects.push(Value::Object(object?));
     }
     Table::from_rows(&objects).map_err(refuse)
@@ -187,11 +175,7 @@ pub(super) fn array_of(table: &Table, name: &str, limits: &ScriptLimits) -> Answ
 }
 
 pub(super) fn columns_of(table: &Table) -> Array {
-    table
-        .schema()
-        .iter()
-        .map(|column| column.name.as_str().into())
-        .collect()
+    table.schema().iter().map(|column| column.name.as_str().into()).collect()
 }
 
 pub(super) fn schema_maps(table: &Table) -> Array {
@@ -199,10 +183,7 @@ pub(super) fn schema_maps(table: &Table) -> Array {
         let mut map = Map::new();
         map.insert("name".into(), column.name.as_str().into());
         map.insert("type".into(), column.kind.name().into());
-        map.insert(
-            "unit".into(),
-            column.unit.as_deref().map_or(Dynamic::UNIT, Into::into),
-        );
+        map.insert("unit".into(), column.unit.as_deref().map_or(Dynamic::UNIT, Into::into));
         map.into()
     };
     table.schema().iter().map(map).collect()
@@ -218,10 +199,7 @@ pub(super) fn stats_maps(table: &Table) -> Answer<Map> {
         map.insert("nulls".into(), whole(stats.nulls));
         map.insert("min".into(), scalar(&stats.min));
         map.insert("max".into(), scalar(&stats.max));
-        map.insert(
-            "mean".into(),
-            stats.mean.map_or(Dynamic::UNIT, Dynamic::from_float),
-        );
+        map.insert("mean".into(), stats.mean.map_or(Dynamic::UNIT, Dynamic::from_float));
         all.insert(stats.name.into(), map.into());
     }
     Ok(all)

@@ -110,10 +110,7 @@ fn read(
     limits: &ScriptLimits,
 ) -> Result<Table> {
     let table = find(catalog, name)?;
-    let memory = Limits {
-        memory: limits.bytes,
-        ..Limits::default()
-    };
+    let memory = Limits { memory: limits.bytes, ..Limits::default() };
     let batches = table.scan(scan)?;
     let schema = batches.schema();
     let mut kept = Vec::new();
@@ -129,10 +126,7 @@ fn read(
 
 /// `#{columns: […], time: "t", from: …, to: …, where: #{turbine: "A"}, limit: 10, offset: 0}`
 fn scan_of(how: &Map) -> Answer<Scan> {
-    options(
-        how,
-        &["columns", "time", "from", "to", "where", "limit", "offset"],
-    )?;
+    options(how, &["columns", "time", "from", "to", "where", "limit", "offset"])?;
     let mut scan = Scan::all();
     if let Some(columns) = how.get("columns") {
         scan = scan.columns(texts("columns", columns)?);
@@ -142,9 +136,7 @@ fn scan_of(how: &Map) -> Answer<Scan> {
     match how.get("time") {
         Some(column) => scan = scan.time(text("time", column)?, from, to),
         None if from.is_some() || to.is_some() => {
-            return Err(wrong(
-                "`from` and `to` need `time`, the column that they bound",
-            ));
+            return Err(wrong("`from` and `to` need `time`, the column that they bound"));
         }
         None => {}
     }
@@ -168,12 +160,9 @@ fn scan_of(how: &Map) -> Answer<Scan> {
 fn time(name: &str, value: &Dynamic) -> Answer<Time> {
     let shown = text(name, value)?;
     let micros = time_text::parse_partial(&shown);
-    micros.map(Time).ok_or_else(|| {
-        wrong(format!(
-            "`{name}`: `{}` is not a time",
-            error::short(&shown)
-        ))
-    })
+    micros
+        .map(Time)
+        .ok_or_else(|| wrong(format!("`{name}`: `{}` is not a time", error::short(&shown))))
 }
 
 fn count(name: &str, number: INT) -> Answer<usize> {
@@ -203,11 +192,7 @@ fn asking(module: &mut Module, catalog: &Arc<dyn TableCatalog>, limits: &Arc<Scr
                     None => drop(params.insert(name.to_string(), convert::json_of(name, value)?)),
                 }
             }
-            let params = if params.is_empty() {
-                Value::Null
-            } else {
-                Value::Object(params)
-            };
+            let params = if params.is_empty() { Value::Null } else { Value::Object(params) };
             let engine = Sql::new(Arc::new(tables)).with_limits(bound.sql.clone());
             engine.query(&query, &params).map_err(refuse)
         },
@@ -217,10 +202,8 @@ fn asking(module: &mut Module, catalog: &Arc<dyn TableCatalog>, limits: &Arc<Scr
 fn making(module: &mut Module) {
     function("from_rows").set_into_module(module, |rows: Array| from_array(&rows));
     function("concat").set_into_module(module, |tables: Array| -> Answer<Table> {
-        let tables: Option<Vec<Table>> = tables
-            .into_iter()
-            .map(|table| table.flatten().try_cast::<Table>())
-            .collect();
+        let tables: Option<Vec<Table>> =
+            tables.into_iter().map(|table| table.flatten().try_cast::<Table>()).collect();
         let tables = tables.ok_or_else(|| wrong("`concat` takes an array of tables"))?;
         Table::concat(&tables).map_err(refuse)
     });
@@ -232,40 +215,20 @@ fn making(module: &mut Module) {
 fn combining(module: &mut Module) {
     function("resample").set_into_module(module, |table: Table, how: Map| -> Answer<Table> {
         options(&how, &["time", "every", "by", "aggregates"])?;
-        let needed = |name: &str| {
-            how.get(name)
-                .ok_or_else(|| wrong(format!("`resample` needs `{name}`")))
-        };
-        let by = how
-            .get("by")
-            .map_or_else(|| Ok(Vec::new()), |by| texts("by", by))?;
+        let needed =
+            |name: &str| how.get(name).ok_or_else(|| wrong(format!("`resample` needs `{name}`")));
+        let by = how.get("by").map_or_else(|| Ok(Vec::new()), |by| texts("by", by))?;
         let time = text("time", needed("time")?)?;
         let width = text("every", needed("every")?)?;
         let micros = ops::bucket_width(&width)
             .and_then(|micros| u64::try_from(micros).ok())
             .ok_or_else(|| {
-                wrong(format!(
-                    "`every`: `{}` is not a width such as `10m`",
-                    error::short(&width)
-                ))
+                wrong(format!("`every`: `{}` is not a width such as `10m`", error::short(&width)))
             })?;
-        let keys = by
-            .iter()
-            .chain(std::iter::once(&time))
-            .map(String::as_str)
-            .collect::<Vec<_>>();
+        let keys = by.iter().chain(std::iter::once(&time)).map(String::as_str).collect::<Vec<_>>();
         let aggregates = aggregates(&table, &keys, how.get("aggregates"))?;
         let every = std::time::Duration::from_micros(micros);
-        ops::resample(
-            &table,
-            &Resample {
-                time,
-                every,
-                by,
-                aggregates,
-            },
-        )
-        .map_err(refuse)
+        ops::resample(&table, &Resample { time, every, by, aggregates }).map_err(refuse)
     });
     function("group").set_into_module(
         module,
@@ -294,12 +257,7 @@ fn joining(module: &mut Module) {
             let tolerance = named("tolerance")?
                 .map(|span| parse_duration(&span).map_err(refuse))
                 .transpose()?;
-            let how = AsOf {
-                left_time,
-                right_time,
-                by,
-                tolerance,
-            };
+            let how = AsOf { left_time, right_time, by, tolerance };
             ops::asof_join(&left, &right, &how).map_err(refuse)
         },
     );
@@ -312,9 +270,7 @@ fn aggregates(table: &Table, keys: &[&str], how: Option<&Dynamic>) -> Answer<Vec
             matches!(column.kind, ColumnType::Int | ColumnType::Float)
                 && !keys.contains(&column.name.as_str())
         });
-        return Ok(numbers
-            .map(|column| Aggregate::new(&column.name, Function::Mean))
-            .collect());
+        return Ok(numbers.map(|column| Aggregate::new(&column.name, Function::Mean)).collect());
     };
     let how = how
         .as_map_ref()
@@ -326,11 +282,7 @@ fn aggregates(table: &Table, keys: &[&str], how: Option<&Dynamic>) -> Answer<Vec
             let function = Function::from_name(name).map_err(refuse)?;
             let aggregate = Aggregate::new(column.as_str(), function);
             let several = names.len() > 1;
-            all.push(if several {
-                aggregate.named(format!("{column}_{name}"))
-            } else {
-                aggregate
-            });
+            all.push(if several { aggregate.named(format!("{column}_{name}")) } else { aggregate });
         }
     }
     Ok(all)
@@ -339,9 +291,7 @@ fn aggregates(table: &Table, keys: &[&str], how: Option<&Dynamic>) -> Answer<Vec
 fn looking(module: &mut Module, limits: &Arc<ScriptLimits>) {
     let length = |table: &mut Table| INT::try_from(table.rows()).unwrap_or(INT::MAX);
     method("len").set_into_module(module, length);
-    FuncRegistration::new_getter("len")
-        .with_purity(true)
-        .set_into_module(module, length);
+    FuncRegistration::new_getter("len").with_purity(true).set_into_module(module, length);
     method("is_empty").set_into_module(module, |table: &mut Table| table.rows() == 0);
     method("columns").set_into_module(module, |table: &mut Table| columns_of(table));
     method("schema").set_into_module(module, |table: &mut Table| schema_maps(table));
@@ -350,9 +300,7 @@ fn looking(module: &mut Module, limits: &Arc<ScriptLimits>) {
     let bound = Arc::clone(limits);
     let column = move |table: &mut Table, name: ImmutableString| array_of(table, &name, &bound);
     method("column").set_into_module(module, column.clone());
-    FuncRegistration::new_index_getter()
-        .with_purity(true)
-        .set_into_module(module, column);
+    FuncRegistration::new_index_getter().with_purity(true).set_into_module(module, column);
     method("stats").set_into_module(module, |table: &mut Table| stats_maps(table));
     method("to_string").set_into_module(module, |table: &mut Table| shown(table));
     method("to_debug").set_into_module(module, |table: &mut Table| shown(table));
@@ -370,17 +318,13 @@ fn cutting(module: &mut Module) {
     method("slice").set_into_module(
         module,
         |table: &mut Table, offset: INT, rows: INT| -> Answer<Table> {
-            table
-                .slice(count("offset", offset)?, count("slice", rows)?)
-                .map_err(refuse)
+            table.slice(count("offset", offset)?, count("slice", rows)?).map_err(refuse)
         },
     );
     method("select").set_into_module(
         module,
         |table: &mut Table, columns: Array| -> Answer<Table> {
-            table
-                .select(&texts("select", &columns.into())?)
-                .map_err(refuse)
+            table.select(&texts("select", &columns.into())?).map_err(refuse)
         },
     );
     method("sort_by").set_into_module(module, |table: &mut Table, column: ImmutableString| {
@@ -389,27 +333,16 @@ fn cutting(module: &mut Module) {
     method("sort_by").set_into_module(
         module,
         |table: &mut Table, column: ImmutableString, descending: bool| {
-            table
-                .sort_by(&[Order {
-                    column: column.to_string(),
-                    descending,
-                }])
-                .map_err(refuse)
+            table.sort_by(&[Order { column: column.to_string(), descending }]).map_err(refuse)
         },
     );
     method("between").set_into_module(
         module,
         |table: &mut Table, column: ImmutableString, from: Dynamic, to: Dynamic| -> Answer<Table> {
             let bound = |name: &str, value: &Dynamic| {
-                if value.is_unit() {
-                    Ok(None)
-                } else {
-                    time(name, value).map(Some)
-                }
+                if value.is_unit() { Ok(None) } else { time(name, value).map(Some) }
             };
-            table
-                .between(&column, bound("from", &from)?, bound("to", &to)?)
-                .map_err(refuse)
+            table.between(&column, bound("from", &from)?, bound("to", &to)?).map_err(refuse)
         },
     );
     method("having").set_into_module(

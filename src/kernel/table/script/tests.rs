@@ -31,37 +31,22 @@ fn run<T: Clone + Send + Sync + 'static>(script: &str) -> T {
 }
 
 fn fails(script: &str) -> String {
-    engine_within(ScriptLimits::default())
-        .eval::<Dynamic>(script)
-        .unwrap_err()
-        .to_string()
+    engine_within(ScriptLimits::default()).eval::<Dynamic>(script).unwrap_err().to_string()
 }
 
 #[test]
 fn tables_are_read_and_looked_at() {
     assert_eq!(run::<INT>("table::read(\"wind\").len"), 3);
-    assert_eq!(
-        run::<INT>("let w = table::read(\"wind\"); w.len() + w.head(2).len"),
-        5
-    );
+    assert_eq!(run::<INT>("let w = table::read(\"wind\"); w.len() + w.head(2).len"), 5);
     assert_eq!(
         run::<String>("table::read(\"wind\").columns().reduce(|a, c| a + c, \"\")"),
         "tturbinepn"
     );
-    assert_eq!(
-        run::<String>("table::read(\"wind\").rows()[0].t"),
-        "2014-01-01T00:00:00.000000Z"
-    );
+    assert_eq!(run::<String>("table::read(\"wind\").rows()[0].t"), "2014-01-01T00:00:00.000000Z");
     assert!(run::<bool>("table::read(\"wind\").column(\"p\")[1] == ()"));
     assert_eq!(run::<f64>("table::read(\"wind\")[\"p\"][2]"), 30.0);
-    assert_eq!(
-        run::<f64>("const W = table::read(\"wind\"); W.stats().p.mean"),
-        20.0
-    );
-    assert_eq!(
-        run::<String>("table::read(\"wind\").schema()[3].type"),
-        "int"
-    );
+    assert_eq!(run::<f64>("const W = table::read(\"wind\"); W.stats().p.mean"), 20.0);
+    assert_eq!(run::<String>("table::read(\"wind\").schema()[3].type"), "int");
     assert!(run::<String>("table::read(\"wind\").to_string()").starts_with("table of 3 rows"));
     assert!(fails("table::read(\"wnid\")").contains("did you mean `wind`"));
     assert!(fails("table::read(\"wind\").column(\"q\")").contains("no column `q`"));
@@ -132,10 +117,7 @@ fn tables_are_made_of_rows_and_combined() {
 #[cfg(feature = "sql")]
 #[test]
 fn queries_take_tables_and_values() {
-    assert_eq!(
-        run::<f64>("table::sql(\"SELECT sum(p) AS s FROM wind\").column(\"s\")[0]"),
-        40.0
-    );
+    assert_eq!(run::<f64>("table::sql(\"SELECT sum(p) AS s FROM wind\").column(\"s\")[0]"), 40.0);
     assert_eq!(
         run::<f64>(
             "let w = table::read(\"wind\").head(2);
@@ -160,33 +142,15 @@ fn queries_take_tables_and_values() {
 
 #[test]
 fn large_tables_do_not_become_arrays() {
-    let limits = ScriptLimits {
-        rows: 2,
-        ..ScriptLimits::default()
-    };
+    let limits = ScriptLimits { rows: 2, ..ScriptLimits::default() };
     let engine = engine_within(limits);
-    for script in [
-        "table::read(\"wind\").rows()",
-        "table::read(\"wind\").column(\"n\")",
-    ] {
+    for script in ["table::read(\"wind\").rows()", "table::read(\"wind\").column(\"n\")"] {
         let why = engine.eval::<Dynamic>(script).unwrap_err().to_string();
         assert!(why.contains("too many for an array"), "{why}");
     }
-    assert_eq!(
-        engine
-            .eval::<INT>("table::read(\"wind\").head(2).rows().len")
-            .unwrap(),
-        2
-    );
-    let engine = engine_within(ScriptLimits {
-        bytes: 10,
-        ..ScriptLimits::default()
-    });
+    assert_eq!(engine.eval::<INT>("table::read(\"wind\").head(2).rows().len").unwrap(), 2);
+    let engine = engine_within(ScriptLimits { bytes: 10, ..ScriptLimits::default() });
     assert!(
-        engine
-            .eval::<Dynamic>("table::read(\"wind\")")
-            .unwrap_err()
-            .to_string()
-            .contains("limit")
+        engine.eval::<Dynamic>("table::read(\"wind\")").unwrap_err().to_string().contains("limit")
     );
 }

@@ -45,30 +45,24 @@ struct Statistic {
 impl Statistic {
     fn pair(&self, context: &Context<'_>) -> Option<(f64, f64)> {
         let first = number_at(context, 0).filter(|x| !x.is_nan())?;
-        let second = if self.arguments > 1 {
-            number_at(context, 1).filter(|x| !x.is_nan())?
-        } else {
-            0.0
-        };
+        let second =
+            if self.arguments > 1 { number_at(context, 1).filter(|x| !x.is_nan())? } else { 0.0 };
         Some((first, second))
     }
 }
 
 impl Aggregate<Sample, Option<f64>> for Statistic {
     fn init(&self, _context: &mut Context<'_>) -> Result<Sample> {
-        Ok(Sample {
-            values: VecDeque::new(),
-            fence: Arc::clone(&self.fence),
-        })
+        Ok(Sample { values: VecDeque::new(), fence: Arc::clone(&self.fence) })
     }
 
     fn step(&self, context: &mut Context<'_>, sample: &mut Sample) -> Result<()> {
         if let Some(pair) = self.pair(context) {
             if !self.fence.keep_sample() {
                 self.fence.drop_sample();
-                return Err(self.fence.fail(super::error::too_large(
-                    "an aggregate holds too many values",
-                )));
+                return Err(self
+                    .fence
+                    .fail(super::error::too_large("an aggregate holds too many values")));
             }
             sample.values.push_back(pair);
         }
@@ -99,21 +93,13 @@ pub(super) fn register(database: &Connection, fence: &Arc<Fence>) -> Result<()> 
         ("median", 1, |values| Ok(quantile(values, 0.5))),
         ("percentile", 2, percentile),
         ("stddev", 1, |values| Ok(deviation(values))),
-        ("regr_slope", 2, |values| {
-            Ok(regression(values).map(|(slope, _)| slope))
-        }),
-        ("regr_intercept", 2, |values| {
-            Ok(regression(values).map(|(_, intercept)| intercept))
-        }),
+        ("regr_slope", 2, |values| Ok(regression(values).map(|(slope, _)| slope))),
+        ("regr_intercept", 2, |values| Ok(regression(values).map(|(_, intercept)| intercept))),
         ("corr", 2, |values| Ok(correlation(values))),
     ];
     for (name, arguments, compute) in all {
         let count = i32::try_from(arguments).unwrap_or(1);
-        let statistic = Statistic {
-            arguments,
-            compute,
-            fence: Arc::clone(fence),
-        };
+        let statistic = Statistic { arguments, compute, fence: Arc::clone(fence) };
         database.create_window_function(name, count, FLAGS, statistic)?;
     }
     Ok(())
@@ -136,18 +122,12 @@ fn quantile(values: &VecDeque<(f64, f64)>, share: f64) -> Option<f64> {
     let mut sorted: Vec<f64> = values.iter().map(|(x, _)| *x).collect();
     let last = sorted.len().checked_sub(1)?;
     let place = share * number::count_to_float(last);
-    let below = usize::try_from(number::to_int(place.floor())?)
-        .ok()?
-        .min(last);
+    let below = usize::try_from(number::to_int(place.floor())?).ok()?.min(last);
     let (_, low, above) = sorted.select_nth_unstable_by(below, f64::total_cmp);
     let low = *low;
     let next = above.iter().copied().min_by(f64::total_cmp).unwrap_or(low);
     let part = place - place.floor();
-    Some(if part == 0.0 {
-        low
-    } else {
-        low + (next - low) * part
-    })
+    Some(if part == 0.0 { low } else { low + (next - low) * part })
 }
 
 fn mean(values: impl ExactSizeIterator<Item = f64>) -> f64 {

@@ -64,11 +64,7 @@ fn table(answers: Vec<Answer>, rows: usize) -> Result<Table> {
         arrays.push(array);
     }
     let schema = arrow_schema(&columns);
-    let batches = if rows == 0 {
-        Vec::new()
-    } else {
-        vec![batch_of(&schema, arrays, rows)?]
-    };
+    let batches = if rows == 0 { Vec::new() } else { vec![batch_of(&schema, arrays, rows)?] };
     Table::of_conforming(schema, batches)
 }
 
@@ -82,11 +78,8 @@ fn unique(name: &str, columns: &[Column]) -> String {
     if base.is_empty() {
         base.push_str("column");
     }
-    let taken = |name: &str| {
-        columns
-            .iter()
-            .any(|column| column.name.to_lowercase() == name.to_lowercase())
-    };
+    let taken =
+        |name: &str| columns.iter().any(|column| column.name.to_lowercase() == name.to_lowercase());
     let mut found = base.clone();
     let mut number = 2;
     while taken(&found) {
@@ -236,20 +229,16 @@ impl Answer {
             }
             Values::Ints(_) if self.truths && self.declared == Some(ColumnType::Bool) => {
                 let ints = array.as_primitive::<Int64Type>();
-                let truths: BooleanArray = ints
-                    .iter()
-                    .map(|whole| whole.map(|whole| whole == 1))
-                    .collect();
+                let truths: BooleanArray =
+                    ints.iter().map(|whole| whole.map(|whole| whole == 1)).collect();
                 (ColumnType::Bool, Arc::new(truths))
             }
             Values::Ints(_) => (ColumnType::Int, array),
             Values::Floats(_) => (ColumnType::Float, array),
             Values::Texts(_) if self.times => {
                 let texts = array.as_string::<i32>();
-                let times: TimestampMicrosecondArray = texts
-                    .iter()
-                    .map(|text| text.and_then(time_text::parse_canonical))
-                    .collect();
+                let times: TimestampMicrosecondArray =
+                    texts.iter().map(|text| text.and_then(time_text::parse_canonical)).collect();
                 (ColumnType::Time, Arc::new(times.with_timezone("UTC")))
             }
             Values::Texts(_) => (ColumnType::Text, array),

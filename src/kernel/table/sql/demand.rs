@@ -39,15 +39,11 @@ fn probe(kind: ColumnType, op: Op, value: ValueRef<'_>) -> Probe {
             Probe::Value(Cell::Float(number::to_float(whole)))
         }
         (ColumnType::Text, ValueRef::Text(text)) => std::str::from_utf8(text)
-            .map_or(Probe::Unknown, |text| {
-                Probe::Value(Cell::Text(text.to_owned()))
-            }),
+            .map_or(Probe::Unknown, |text| Probe::Value(Cell::Text(text.to_owned()))),
         (ColumnType::Time, ValueRef::Text(text)) => std::str::from_utf8(text)
             .ok()
             .and_then(time_text::parse_partial)
-            .map_or(Probe::Unknown, |micros| {
-                Probe::Value(Cell::Time(Time(micros)))
-            }),
+            .map_or(Probe::Unknown, |micros| Probe::Value(Cell::Time(Time(micros)))),
         _ => Probe::Unknown,
     }
 }
@@ -73,9 +69,7 @@ impl Demand {
         let mut demand = Self::default();
         let mut values = args.iter();
         for (at, (column, op)) in shape.terms.iter().enumerate() {
-            let kind = columns
-                .get(*column)
-                .map_or(ColumnType::Text, |column| column.kind);
+            let kind = columns.get(*column).map_or(ColumnType::Text, |column| column.kind);
             let value = values.next().unwrap_or(ValueRef::Null);
             if *op == Op::OneOf {
                 demand.read_list(*column, kind, args, at)?;
@@ -125,19 +119,16 @@ impl Demand {
     }
 
     pub(super) fn filters(&self, columns: &[Column]) -> Vec<Filter> {
-        let name = |at: &usize| {
-            columns
-                .get(*at)
-                .map_or_else(String::new, |column| column.name.clone())
-        };
+        let name =
+            |at: &usize| columns.get(*at).map_or_else(String::new, |column| column.name.clone());
         let equal = self.equal.iter().map(|(column, cell)| Filter::OneOf {
             column: name(column),
             values: vec![cell.clone()],
         });
-        let one_of = self.one_of.iter().map(|(column, cells)| Filter::OneOf {
-            column: name(column),
-            values: cells.clone(),
-        });
+        let one_of = self
+            .one_of
+            .iter()
+            .map(|(column, cells)| Filter::OneOf { column: name(column), values: cells.clone() });
         let ranges = self.ranges.iter().map(|(column, from, to)| Filter::Range {
             column: name(column),
             from: from.clone(),
@@ -152,16 +143,12 @@ impl Demand {
         let mut to: Bound = None;
         for (_, least, most) in self.ranges.iter().filter(|(of, ..)| *of == column) {
             if let Some((cell, _)) = least
-                && from
-                    .as_ref()
-                    .is_none_or(|(known, _)| cell.view().order(known.view()).is_gt())
+                && from.as_ref().is_none_or(|(known, _)| cell.view().order(known.view()).is_gt())
             {
                 from.clone_from(least);
             }
             if let Some((cell, _)) = most
-                && to
-                    .as_ref()
-                    .is_none_or(|(known, _)| cell.view().order(known.view()).is_lt())
+                && to.as_ref().is_none_or(|(known, _)| cell.view().order(known.view()).is_lt())
             {
                 to.clone_from(most);
             }

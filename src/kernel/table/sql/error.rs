@@ -20,10 +20,7 @@ pub(super) fn empty() -> Error {
 
 pub(super) fn check_text(text: &str, limits: &SqlLimits) -> Result<()> {
     if text.len() > limits.text {
-        return Err(too_large(&format!(
-            "the query is longer than {} bytes",
-            limits.text
-        )));
+        return Err(too_large(&format!("the query is longer than {} bytes", limits.text)));
     }
     if text.contains('\0') {
         return Err(bad_sql("the query holds a zero byte"));
@@ -85,9 +82,9 @@ pub(super) fn explain(why: rusqlite::Error, fence: &Fence) -> Error {
     }
     let text = message(&why).map_or_else(|| why.to_string(), str::to_owned);
     match code(&why).map(|error| error.code) {
-        Some(ErrorCode::TooBig) => too_large(&format!(
-            "the query, or a value in it, is too long ({text})"
-        )),
+        Some(ErrorCode::TooBig) => {
+            too_large(&format!("the query, or a value in it, is too long ({text})"))
+        }
         Some(ErrorCode::OutOfMemory) => too_large("the query needs more memory than it may have"),
         _ => bad_sql(format!("{text}{}", hint(&text, &notes.columns))),
     }

@@ -73,10 +73,7 @@ impl Fence {
 
     /// Whether the query must end now.
     pub(super) fn must_end(&self, steps: u64) -> bool {
-        let taken = self
-            .steps
-            .fetch_add(steps, Ordering::Relaxed)
-            .saturating_add(steps);
+        let taken = self.steps.fetch_add(steps, Ordering::Relaxed).saturating_add(steps);
         let ended = if self.stop.load(Ordering::Relaxed) {
             Ended::Stopped
         } else if Instant::now() >= self.deadline {
@@ -101,10 +98,7 @@ impl Fence {
 
     /// Counts bytes of tables held for a join; false when there are too many.
     pub(super) fn hold(&self, bytes: u64) -> bool {
-        self.held
-            .fetch_add(bytes, Ordering::Relaxed)
-            .saturating_add(bytes)
-            <= self.limits.held
+        self.held.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes) <= self.limits.held
     }
 
     /// Keeps an error of ours for later, and gives SQLite one of its own.
@@ -120,9 +114,7 @@ impl Fence {
             // A read without a column asks only whether there are rows; SQLite asks so for a `WITH`.
             AuthAction::Select
             | AuthAction::Recursive
-            | AuthAction::Read {
-                column_name: "", ..
-            } => true,
+            | AuthAction::Read { column_name: "", .. } => true,
             AuthAction::Read { table_name, .. } => {
                 let name = table_name.to_lowercase();
                 matches!(name.as_str(), "json_each" | "json_tree")
@@ -140,15 +132,9 @@ impl Fence {
 
 /// Functions that reach outside, or into SQLite's own memory.
 fn forbidden(name: &str) -> bool {
-    [
-        "load_extension",
-        "fts3_tokenizer",
-        "readfile",
-        "writefile",
-        "edit",
-    ]
-    .iter()
-    .any(|known| known.eq_ignore_ascii_case(name))
+    ["load_extension", "fts3_tokenizer", "readfile", "writefile", "edit"]
+        .iter()
+        .any(|known| known.eq_ignore_ascii_case(name))
 }
 
 /// What was refused, in SQL's words.
@@ -189,10 +175,7 @@ pub(super) fn close(database: &mut Connection, fence: &Arc<Fence>) -> rusqlite::
         (Limit::SQLITE_LIMIT_LENGTH, LONGEST_VALUE),
         (Limit::SQLITE_LIMIT_SQL_LENGTH, small(fence.limits.text)),
         // One more than the answer may have: a table with all its columns must still be known.
-        (
-            Limit::SQLITE_LIMIT_COLUMN,
-            small(fence.limits.columns.max(1_000)),
-        ),
+        (Limit::SQLITE_LIMIT_COLUMN, small(fence.limits.columns.max(1_000))),
         (Limit::SQLITE_LIMIT_EXPR_DEPTH, small(fence.limits.depth)),
         (Limit::SQLITE_LIMIT_COMPOUND_SELECT, 50),
         (Limit::SQLITE_LIMIT_VDBE_OP, 250_000),
@@ -209,7 +192,5 @@ pub(super) fn close(database: &mut Connection, fence: &Arc<Fence>) -> rusqlite::
     let handler = move || watch.must_end(u64::from(STEPS));
     database.progress_handler(c_int::from(STEPS.cast_signed()), Some(handler))?;
     let guard = Arc::clone(fence);
-    database.authorizer(Some(move |context: AuthContext<'_>| {
-        guard.decide(context.action)
-    }))
+    database.authorizer(Some(move |context: AuthContext<'_>| guard.decide(context.action)))
 }

@@ -42,12 +42,8 @@ const ONE: [One; 23] = [
     ("cube", cube),
 ];
 
-const WHOLE: [One; 4] = [
-    ("ceil", f64::ceil),
-    ("ceiling", f64::ceil),
-    ("floor", f64::floor),
-    ("trunc", f64::trunc),
-];
+const WHOLE: [One; 4] =
+    [("ceil", f64::ceil), ("ceiling", f64::ceil), ("floor", f64::floor), ("trunc", f64::trunc)];
 
 type Two = (&'static str, fn(f64, f64) -> f64);
 
@@ -135,10 +131,7 @@ fn time_at(context: &Context<'_>, at: usize, name: &str) -> Result<Option<i64>> 
     let micros = value.as_str().ok().and_then(time_text::parse_partial);
     micros.map(Some).ok_or_else(|| {
         let shown = value.as_str().map_or("a number", |text| text);
-        wrong(format!(
-            "{name}: `{}` is not a time",
-            crate::kernel::table::error::short(shown)
-        ))
+        wrong(format!("{name}: `{}` is not a time", crate::kernel::table::error::short(shown)))
     })
 }
 
@@ -154,9 +147,7 @@ fn time_bucket(context: &mut Context<'_>) -> Result<ToSqlOutput<'static>> {
             .map_err(|_kind| wrong("time_bucket: the width is a text such as '10m'".into()))?;
         bucket_width(text).ok_or_else(|| {
             let shown = crate::kernel::table::error::short(text);
-            wrong(format!(
-                "time_bucket: `{shown}` is not a width: write '10m', '1 hour' or '1d'"
-            ))
+            wrong(format!("time_bucket: `{shown}` is not a width: write '10m', '1 hour' or '1d'"))
         })
     })?;
     let text = time_text::to_text(bucket_start(micros, *width));
@@ -190,15 +181,7 @@ mod tests {
         ] {
             assert_eq!(bucket_width(text), Some(micros), "{text}");
         }
-        for wrong in [
-            "",
-            "m",
-            "0m",
-            "1 month",
-            "-1h",
-            "1.5h",
-            "99999999999999999d",
-        ] {
+        for wrong in ["", "m", "0m", "1 month", "-1h", "1.5h", "99999999999999999d"] {
             assert_eq!(bucket_width(wrong), None, "{wrong}");
         }
     }
@@ -209,17 +192,8 @@ mod tests {
             let micros = time_text::parse(text).unwrap().micros;
             time_text::to_text(bucket_start(micros, bucket_width(width).unwrap()))
         };
-        assert_eq!(
-            text("1969-12-31T23:59:00Z", "10m"),
-            "1969-12-31T23:50:00.000000Z"
-        );
-        assert_eq!(
-            text("2014-03-30T01:00:00Z", "1w"),
-            "2014-03-24T00:00:00.000000Z"
-        );
-        assert_eq!(
-            text("2014-03-31T01:00:00Z", "1w"),
-            "2014-03-31T00:00:00.000000Z"
-        );
+        assert_eq!(text("1969-12-31T23:59:00Z", "10m"), "1969-12-31T23:50:00.000000Z");
+        assert_eq!(text("2014-03-30T01:00:00Z", "1w"), "2014-03-24T00:00:00.000000Z");
+        assert_eq!(text("2014-03-31T01:00:00Z", "1w"), "2014-03-31T00:00:00.000000Z");
     }
 }

@@ -84,11 +84,7 @@ pub struct Sql {
 impl Sql {
     /// SQL over `catalog`, within the usual limits.
     pub fn new(catalog: Arc<dyn TableCatalog>) -> Self {
-        Self {
-            catalog,
-            limits: SqlLimits::default(),
-            stop: Arc::default(),
-        }
+        Self { catalog, limits: SqlLimits::default(), stop: Arc::default() }
     }
 
     /// Within other limits.
@@ -154,8 +150,6 @@ fn open(fence: &Arc<Fence>) -> rusqlite::Result<Connection> {
 
 impl std::fmt::Debug for Sql {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Sql")
-            .field("limits", &self.limits)
-            .finish_non_exhaustive()
+        f.debug_struct("Sql").field("limits", &self.limits).finish_non_exhaustive()
     }
 }

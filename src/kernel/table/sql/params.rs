@@ -21,9 +21,7 @@ pub(super) fn bind(statement: &mut Statement<'_>, params: &Value, fence: &Fence)
         _ => return Err(error::bad_sql("the parameters are an array or an object")),
     };
     for (at, value) in values.into_iter().enumerate() {
-        statement
-            .raw_bind_parameter(at + 1, value)
-            .map_err(|why| error::explain(why, fence))?;
+        statement.raw_bind_parameter(at + 1, value).map_err(|why| error::explain(why, fence))?;
     }
     Ok(())
 }
@@ -52,16 +50,9 @@ fn by_name(
     let mut faults = Vec::new();
     let bare: Vec<&str> = names
         .iter()
-        .map(|name| {
-            name.as_deref()
-                .and_then(|name| name.get(1..))
-                .unwrap_or("?")
-        })
+        .map(|name| name.as_deref().and_then(|name| name.get(1..)).unwrap_or("?"))
         .collect();
-    for given in values
-        .keys()
-        .filter(|given| !bare.contains(&given.as_str()))
-    {
+    for given in values.keys().filter(|given| !bare.contains(&given.as_str())) {
         let hint = nearest(given, bare.iter().copied())
             .map_or_else(String::new, |near| format!(": did you mean `{near}`?"));
         faults.push(Fault::new(
@@ -79,11 +70,7 @@ fn by_name(
     if faults.is_empty() {
         return Ok(bound);
     }
-    Err(Error::invalid(
-        "bad_sql",
-        "the parameters do not fit the query",
-        faults,
-    ))
+    Err(Error::invalid("bad_sql", "the parameters do not fit the query", faults))
 }
 
 /// Lists and objects become JSON text, for `json_each`.

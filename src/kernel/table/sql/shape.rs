@@ -35,17 +35,11 @@ impl Op {
     }
 
     fn letter(self) -> char {
-        Self::ALL
-            .iter()
-            .find(|(op, _)| *op == self)
-            .map_or('?', |(_, letter)| *letter)
+        Self::ALL.iter().find(|(op, _)| *op == self).map_or('?', |(_, letter)| *letter)
     }
 
     fn from_letter(letter: char) -> Option<Self> {
-        Self::ALL
-            .iter()
-            .find(|(_, known)| *known == letter)
-            .map(|(op, _)| *op)
+        Self::ALL.iter().find(|(_, known)| *known == letter).map(|(op, _)| *op)
     }
 }
 
@@ -60,11 +54,8 @@ pub(super) struct Shape {
 
 impl Shape {
     pub(super) fn encode(&self) -> String {
-        let terms: Vec<_> = self
-            .terms
-            .iter()
-            .map(|(column, op)| format!("{column}{}", op.letter()))
-            .collect();
+        let terms: Vec<_> =
+            self.terms.iter().map(|(column, op)| format!("{column}{}", op.letter())).collect();
         let order = self.order.map_or_else(String::new, |(column, down)| {
             format!("{column}{}", if down { '-' } else { '+' })
         });
@@ -88,11 +79,7 @@ impl Shape {
                 Some((order.strip_suffix(letter)?.parse().ok()?, letter == '-'))
             }
         };
-        Some(Self {
-            columns,
-            terms,
-            order,
-        })
+        Some(Self { columns, terms, order })
     }
 
     pub(super) fn uses(&self, column: usize) -> bool {

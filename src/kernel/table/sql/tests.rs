@@ -59,25 +59,12 @@ fn refuse(query: &str) -> Error {
 #[test]
 fn tables_are_found_by_name_and_versions_in_quotes() {
     assert_eq!(ask("SELECT count(*) AS n FROM wind"), json!([{"n": 6}]));
-    assert_eq!(
-        ask("SELECT count(*) AS n FROM \"wind@2014\""),
-        json!([{"n": 2}])
-    );
-    assert_eq!(
-        ask("SELECT count(*) AS n FROM main.wind"),
-        json!([{"n": 6}])
-    );
+    assert_eq!(ask("SELECT count(*) AS n FROM \"wind@2014\""), json!([{"n": 2}]));
+    assert_eq!(ask("SELECT count(*) AS n FROM main.wind"), json!([{"n": 6}]));
     assert_eq!(ask("SELECT 1 + 1 AS two"), json!([{"two": 2}]));
     let error = refuse("SELECT * FROM wnid");
-    assert_eq!(
-        (error.kind(), error.code()),
-        (Kind::Invalid, "table_not_found")
-    );
-    assert!(
-        error.detail().contains("did you mean `wind`"),
-        "{}",
-        error.detail()
-    );
+    assert_eq!((error.kind(), error.code()), (Kind::Invalid, "table_not_found"));
+    assert!(error.detail().contains("did you mean `wind`"), "{}", error.detail());
 }
 
 #[test]
@@ -109,9 +96,7 @@ fn memory_and_parquet_answer_alike() {
 #[test]
 fn times_compare_however_they_are_written() {
     let count = |condition: &str| {
-        ask(&format!(
-            "SELECT count(*) AS c FROM stored WHERE {condition}"
-        ))[0]["c"]
+        ask(&format!("SELECT count(*) AS c FROM stored WHERE {condition}"))[0]["c"]
             .as_i64()
             .unwrap()
     };
@@ -146,11 +131,8 @@ fn answers_have_the_types_of_their_values() {
             &Value::Null,
         )
         .unwrap();
-    let kinds: Vec<_> = table
-        .schema()
-        .iter()
-        .map(|column| (column.name.as_str(), column.kind.name()))
-        .collect();
+    let kinds: Vec<_> =
+        table.schema().iter().map(|column| (column.name.as_str(), column.kind.name())).collect();
     assert_eq!(
         kinds,
         [
@@ -167,14 +149,8 @@ fn answers_have_the_types_of_their_values() {
             ("words", "text"),
         ]
     );
-    let empty = sql()
-        .query("SELECT t, power, ok FROM wind WHERE n > 99", &Value::Null)
-        .unwrap();
-    let kinds: Vec<_> = empty
-        .schema()
-        .iter()
-        .map(|column| column.kind.name())
-        .collect();
+    let empty = sql().query("SELECT t, power, ok FROM wind WHERE n > 99", &Value::Null).unwrap();
+    let kinds: Vec<_> = empty.schema().iter().map(|column| column.kind.name()).collect();
     assert_eq!((empty.rows(), kinds), (0, vec!["time", "float", "bool"]));
     assert_eq!(
         ask("SELECT CAST(1 AS TEXT) AS a UNION ALL SELECT 2.5"),
@@ -186,24 +162,18 @@ fn answers_have_the_types_of_their_values() {
 #[test]
 fn joins_subqueries_and_recursion_work() {
     assert_eq!(
-        ask(
-            "SELECT w.n, r.rated FROM stored w JOIN turbines r ON r.name = w.turbine
-             WHERE w.power IS NOT NULL ORDER BY w.n"
-        ),
+        ask("SELECT w.n, r.rated FROM stored w JOIN turbines r ON r.name = w.turbine
+             WHERE w.power IS NOT NULL ORDER BY w.n"),
         json!([{"n": 1, "rated": 2050}, {"n": 2, "rated": 2000}, {"n": 4, "rated": 2000}, {"n": 5, "rated": 2050}])
     );
     assert_eq!(
-        ask(
-            "WITH best AS (SELECT turbine, max(power) AS p FROM stored GROUP BY turbine)
-             SELECT name, p FROM turbines LEFT JOIN best ON turbine = name ORDER BY name"
-        ),
+        ask("WITH best AS (SELECT turbine, max(power) AS p FROM stored GROUP BY turbine)
+             SELECT name, p FROM turbines LEFT JOIN best ON turbine = name ORDER BY name"),
         json!([{"name": "A", "p": 50.0}, {"name": "B", "p": 40.0}, {"name": "C", "p": null}])
     );
     assert_eq!(
-        ask(
-            "WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM c WHERE i < 5)
-             SELECT sum(i) AS s FROM c"
-        ),
+        ask("WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM c WHERE i < 5)
+             SELECT sum(i) AS s FROM c"),
         json!([{"s": 15}])
     );
     assert_eq!(
@@ -235,9 +205,7 @@ fn the_last_row_before_another_is_found() {
 #[test]
 fn our_functions_compute() {
     let close = |query: &str, wanted: f64| {
-        let found = ask(&format!("SELECT {query} AS x FROM wind"))[0]["x"]
-            .as_f64()
-            .unwrap();
+        let found = ask(&format!("SELECT {query} AS x FROM wind"))[0]["x"].as_f64().unwrap();
         assert!((found - wanted).abs() < 1e-9, "{query}: {found}");
     };
     close("median(power)", 40.0);
@@ -262,25 +230,13 @@ fn our_functions_compute() {
         json!([{"a": "2014-03-30T01:10:00.000000Z", "b": null, "c": "2014-03-30T01:00:00.000000Z"}])
     );
     assert!(
-        refuse("SELECT time_bucket('1 fortnight', '2014-01-01')")
-            .detail()
-            .contains("1 fortnight")
+        refuse("SELECT time_bucket('1 fortnight', '2014-01-01')").detail().contains("1 fortnight")
     );
-    assert!(
-        refuse("SELECT time_bucket('1h', 'noon')")
-            .detail()
-            .contains("`noon` is not a time")
-    );
-    assert!(
-        refuse("SELECT percentile(n, 50) FROM wind")
-            .detail()
-            .contains("between 0 and 1")
-    );
+    assert!(refuse("SELECT time_bucket('1h', 'noon')").detail().contains("`noon` is not a time"));
+    assert!(refuse("SELECT percentile(n, 50) FROM wind").detail().contains("between 0 and 1"));
     assert_eq!(
-        ask(
-            "SELECT n, median(n) OVER (ORDER BY n ROWS BETWEEN 1 PRECEDING AND CURRENT ROW) AS m
-             FROM wind WHERE n <= 3 ORDER BY n"
-        ),
+        ask("SELECT n, median(n) OVER (ORDER BY n ROWS BETWEEN 1 PRECEDING AND CURRENT ROW) AS m
+             FROM wind WHERE n <= 3 ORDER BY n"),
         json!([{"n": 1, "m": 1.0}, {"n": 2, "m": 1.5}, {"n": 3, "m": 2.5}])
     );
 }
@@ -292,36 +248,19 @@ fn parameters_are_bound_by_place_and_by_name() {
         "SELECT n FROM wind WHERE turbine = ? AND t >= ? ORDER BY n",
         json!(["A", "2014-01-01T00:10Z"]),
     );
-    assert_eq!(
-        Value::Array(table.unwrap().to_rows()),
-        json!([{"n": 3}, {"n": 5}])
-    );
-    let table = query(
-        "SELECT n FROM stored WHERE turbine = :who AND n > :n",
-        json!({"who": "B", "n": 2}),
-    );
+    assert_eq!(Value::Array(table.unwrap().to_rows()), json!([{"n": 3}, {"n": 5}]));
+    let table =
+        query("SELECT n FROM stored WHERE turbine = :who AND n > :n", json!({"who": "B", "n": 2}));
     assert_eq!(Value::Array(table.unwrap().to_rows()), json!([{"n": 4}]));
     let table = query(
         "SELECT n FROM wind WHERE turbine IN (SELECT value FROM json_each(:all)) ORDER BY n",
         json!({"all": ["B"]}),
     );
-    assert_eq!(
-        Value::Array(table.unwrap().to_rows()),
-        json!([{"n": 2}, {"n": 4}])
-    );
+    assert_eq!(Value::Array(table.unwrap().to_rows()), json!([{"n": 2}, {"n": 4}]));
     let error = query("SELECT :site", json!({"sit": 1})).unwrap_err();
-    let faults: Vec<_> = error
-        .faults()
-        .iter()
-        .map(|fault| fault.pointer.as_str())
-        .collect();
+    let faults: Vec<_> = error.faults().iter().map(|fault| fault.pointer.as_str()).collect();
     assert_eq!(faults, ["/params/sit", "/params/site"]);
-    assert!(
-        query("SELECT ?", json!([]))
-            .unwrap_err()
-            .detail()
-            .contains("1 parameters")
-    );
+    assert!(query("SELECT ?", json!([])).unwrap_err().detail().contains("1 parameters"));
     assert!(query("SELECT 1", json!(7)).is_err());
 }
 
@@ -364,26 +303,10 @@ fn a_query_only_reads() {
 fn mistakes_are_told_in_sqlites_words() {
     let error = refuse("SELEC 1");
     assert_eq!((error.kind(), error.code()), (Kind::Invalid, "bad_sql"));
-    assert!(
-        error.detail().contains("near \"SELEC\": syntax error"),
-        "{}",
-        error.detail()
-    );
-    assert!(
-        refuse("SELECT powr FROM wind")
-            .detail()
-            .contains("did you mean `power`")
-    );
-    assert!(
-        refuse("SELECT \"powr\" FROM wind")
-            .detail()
-            .contains("no such column")
-    );
-    assert!(
-        refuse("SELECT 1; SELECT 2")
-            .detail()
-            .contains("Multiple statements")
-    );
+    assert!(error.detail().contains("near \"SELEC\": syntax error"), "{}", error.detail());
+    assert!(refuse("SELECT powr FROM wind").detail().contains("did you mean `power`"));
+    assert!(refuse("SELECT \"powr\" FROM wind").detail().contains("no such column"));
+    assert!(refuse("SELECT 1; SELECT 2").detail().contains("Multiple statements"));
     for empty in ["", "  ", "-- nothing"] {
         assert!(refuse(empty).detail().contains("empty"), "{empty:?}");
     }
@@ -391,42 +314,24 @@ fn mistakes_are_told_in_sqlites_words() {
 }
 
 fn within(limits: SqlLimits, query: &str) -> Error {
-    sql()
-        .with_limits(limits)
-        .query(query, &Value::Null)
-        .unwrap_err()
+    sql().with_limits(limits).query(query, &Value::Null).unwrap_err()
 }
 
 #[test]
 fn endless_and_huge_queries_end_at_their_limit() {
     const ENDLESS: &str =
         "WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM c) SELECT count(*) FROM c";
-    let short = SqlLimits {
-        time: Duration::from_millis(50),
-        ..SqlLimits::default()
-    };
+    let short = SqlLimits { time: Duration::from_millis(50), ..SqlLimits::default() };
     let error = within(short, ENDLESS);
-    assert_eq!(
-        (error.kind(), error.code()),
-        (Kind::TimedOut, "sql_timeout")
-    );
-    let steps = SqlLimits {
-        operations: 100_000,
-        ..SqlLimits::default()
-    };
+    assert_eq!((error.kind(), error.code()), (Kind::TimedOut, "sql_timeout"));
+    let steps = SqlLimits { operations: 100_000, ..SqlLimits::default() };
     assert!(within(steps.clone(), ENDLESS).detail().contains("steps"));
     let cross = "SELECT count(*) FROM wind a, wind b, wind c, wind d, wind e, wind f, wind g";
     assert_eq!(within(steps, cross).code(), "sql_timeout");
-    let rows = SqlLimits {
-        rows: 1_000,
-        ..SqlLimits::default()
-    };
+    let rows = SqlLimits { rows: 1_000, ..SqlLimits::default() };
     let many = "WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM c) SELECT i FROM c";
     assert_eq!(within(rows, many).kind(), Kind::TooLarge);
-    let bytes = SqlLimits {
-        bytes: 1 << 20,
-        ..SqlLimits::default()
-    };
+    let bytes = SqlLimits { bytes: 1 << 20, ..SqlLimits::default() };
     let wide = "WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM c) SELECT hex(zeroblob(1000)) FROM c";
     assert_eq!(within(bytes, wide).kind(), Kind::TooLarge);
     for bomb in [
@@ -436,28 +341,19 @@ fn endless_and_huge_queries_end_at_their_limit() {
     ] {
         assert_eq!(refuse(bomb).kind(), Kind::TooLarge, "{bomb}");
     }
-    let held = SqlLimits {
-        held: 100,
-        ..SqlLimits::default()
-    };
+    let held = SqlLimits { held: 100, ..SqlLimits::default() };
     assert_eq!(
         within(held, "SELECT count(*) FROM wind a JOIN wind b ON a.t = b.t").code(),
         "sql_too_large"
     );
     let stop = Arc::new(AtomicBool::new(true));
-    let error = sql()
-        .with_stop(stop)
-        .query(ENDLESS, &Value::Null)
-        .unwrap_err();
+    let error = sql().with_stop(stop).query(ENDLESS, &Value::Null).unwrap_err();
     assert!(error.detail().contains("stopped"));
 }
 
 #[test]
 fn long_and_deep_queries_are_refused() {
-    assert_eq!(
-        refuse(&format!("SELECT '{}'", "x".repeat(100_000))).kind(),
-        Kind::TooLarge
-    );
+    assert_eq!(refuse(&format!("SELECT '{}'", "x".repeat(100_000))).kind(), Kind::TooLarge);
     let deep = format!("SELECT {}1{}", "(".repeat(5_000), ")".repeat(5_000));
     assert_eq!(refuse(&deep).kind(), Kind::Invalid);
     let deep = format!("SELECT {}1", "-".repeat(5_000).replace('-', "- "));
@@ -473,12 +369,7 @@ fn a_slice_by_sql_reads_less_than_the_whole() {
     let columns: [(&str, ArrayRef); 3] = [
         ("t", Arc::new(times)),
         ("x", Arc::new(Int64Array::from_iter_values(0..200_000))),
-        (
-            "y",
-            Arc::new(Int64Array::from_iter_values(
-                (0..200_000).map(|at| at * 7 % 1_000),
-            )),
-        ),
+        ("y", Arc::new(Int64Array::from_iter_values((0..200_000).map(|at| at * 7 % 1_000)))),
     ];
     let batch = RecordBatch::try_from_iter(columns).unwrap();
     let table = parquet(&Table::from_batches(&batch.schema(), vec![batch.clone()]).unwrap());
@@ -500,38 +391,22 @@ fn scada() -> Table {
 fn real_turbine_data_is_read_and_asked() {
     let scada = scada();
     assert_eq!(scada.rows(), 51_816);
-    let kinds: Vec<_> = scada
-        .schema()
-        .iter()
-        .map(|column| column.kind.name())
-        .collect();
+    let kinds: Vec<_> = scada.schema().iter().map(|column| column.kind.name()).collect();
     assert_eq!(
         kinds,
-        [
-            "text", "time", "float", "float", "float", "float", "float", "float", "float"
-        ]
+        ["text", "time", "float", "float", "float", "float", "float", "float", "float"]
     );
     let stored = parquet(&scada);
-    let engine = Sql::new(Arc::new(
-        Tables::new()
-            .with("scada", scada.clone())
-            .with("stored", stored),
-    ));
+    let engine =
+        Sql::new(Arc::new(Tables::new().with("scada", scada.clone()).with("stored", stored)));
     let start = Instant::now();
     let query = "SELECT s.Wind_turbine_name AS turbine, count(*) AS n, avg(s.P_avg) AS p, median(s.Ws_avg) AS ws
                  FROM scada s JOIN {} o ON o.Wind_turbine_name = s.Wind_turbine_name AND o.Date_time = s.Date_time
                  GROUP BY 1 ORDER BY 1";
-    let twice = engine
-        .query(&query.replace("{}", "scada"), &Value::Null)
-        .unwrap();
+    let twice = engine.query(&query.replace("{}", "scada"), &Value::Null).unwrap();
     eprintln!("self-join in memory: {:?}", start.elapsed());
     let start = Instant::now();
-    assert_eq!(
-        engine
-            .query(&query.replace("{}", "stored"), &Value::Null)
-            .unwrap(),
-        twice
-    );
+    assert_eq!(engine.query(&query.replace("{}", "stored"), &Value::Null).unwrap(), twice);
     eprintln!("join with Parquet: {:?}", start.elapsed());
     let start = Instant::now();
     let hours = engine

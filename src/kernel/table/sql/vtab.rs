@@ -83,18 +83,9 @@ pub(super) fn register_table(
     const MODULE: &Module<'static, Tab> = &Module::eponymous_only_module();
     let mut notes = fence.notes();
     notes.tables.insert(name.to_lowercase());
-    notes
-        .columns
-        .extend(table.columns().into_iter().map(|column| column.name));
+    notes.columns.extend(table.columns().into_iter().map(|column| column.name));
     drop(notes);
-    database.create_module(
-        name,
-        MODULE,
-        Some(Source {
-            table,
-            fence: Arc::clone(fence),
-        }),
-    )
+    database.create_module(name, MODULE, Some(Source { table, fence: Arc::clone(fence) }))
 }
 
 /// What SQLite hands to a table when it is first used.
@@ -122,9 +113,8 @@ impl Shared {
 
     /// The columns that a scan reads; one at least, so that rows can be counted.
     fn wanted(&self, shape: &Shape) -> Vec<usize> {
-        let mut wanted: Vec<usize> = (0..self.columns.len())
-            .filter(|column| shape.uses(*column))
-            .collect();
+        let mut wanted: Vec<usize> =
+            (0..self.columns.len()).filter(|column| shape.uses(*column)).collect();
         if wanted.is_empty() && !self.columns.is_empty() {
             wanted.push(0);
         }
@@ -142,10 +132,7 @@ impl Shared {
     /// Everything in some columns, held in memory.
     fn hold(&self, shape: &Shape, filters: Vec<Filter>) -> Result<Held> {
         let wanted = self.wanted(shape);
-        let scan = Scan {
-            filters,
-            ..Scan::all().columns(self.names(&wanted))
-        };
+        let scan = Scan { filters, ..Scan::all().columns(self.names(&wanted)) };
         let batches = self.table.scan(&scan).map_err(|error| self.fail(error))?;
         let mut kept = Vec::new();
         let schema = batches.schema();
@@ -163,10 +150,7 @@ impl Shared {
         let whole = arrow::compute::concat_batches(&schema, &kept)
             .map_err(|source| self.fail(Error::internal(format!("hold a table: {source}"))))?;
         let columns = self.place(&wanted, whole.columns())?;
-        Ok(Held {
-            columns,
-            rows: whole.num_rows(),
-        })
+        Ok(Held { columns, rows: whole.num_rows() })
     }
 
     /// Typed columns at their places in the table.
@@ -197,9 +181,7 @@ impl Shared {
             return Ok(Rc::clone(held));
         }
         let held = Rc::new(self.hold(shape, Vec::new())?);
-        self.held
-            .borrow_mut()
-            .insert(shape.columns, Rc::clone(&held));
+        self.held.borrow_mut().insert(shape.columns, Rc::clone(&held));
         Ok(held)
     }
 
@@ -208,9 +190,7 @@ impl Shared {
             return Rc::clone(index);
         }
         let index = Rc::new(Index::new(held, keys));
-        self.indexes
-            .borrow_mut()
-            .insert(text.to_owned(), Rc::clone(&index));
+        self.indexes.borrow_mut().insert(text.to_owned(), Rc::clone(&index));
         index
     }
 }
@@ -218,11 +198,7 @@ impl Shared {
 /// Which rows of the columns at hand a cursor goes through.
 enum Rows {
     Span(Range<usize>),
-    Sorted {
-        index: Rc<Index>,
-        places: Range<usize>,
-        down: bool,
-    },
+    Sorted { index: Rc<Index>, places: Range<usize>, down: bool },
 }
 
 impl Rows {
@@ -230,27 +206,15 @@ impl Rows {
         match self {
             Self::Span(span) => (span.start < span.end).then_some(span.start),
             Self::Sorted { places, .. } if places.is_empty() => None,
-            Self::Sorted {
-                index,
-                places,
-                down: false,
-            } => Some(index.row(places.start)),
-            Self::Sorted {
-                index,
-                places,
-                down: true,
-            } => Some(index.row(places.end - 1)),
+            Self::Sorted { index, places, down: false } => Some(index.row(places.start)),
+            Self::Sorted { index, places, down: true } => Some(index.row(places.end - 1)),
         }
     }
 
     fn advance(&mut self) {
         match self {
             Self::Span(span) => span.start += 1,
-            Self::Sorted {
-                places,
-                down: false,
-                ..
-            } => places.start += 1,
+            Self::Sorted { places, down: false, .. } => places.start += 1,
             Self::Sorted { places, .. } => places.end -= 1,
         }
     }
@@ -297,11 +261,7 @@ unsafe impl VTab<'_> for Tab {
         let declared: Vec<String> = columns
             .iter()
             .map(|column| {
-                format!(
-                    "\"{}\" {}",
-                    column.name.replace('"', "\"\""),
-                    declaration(column.kind)
-                )
+                format!("\"{}\" {}", column.name.replace('"', "\"\""), declaration(column.kind))
             })
             .collect();
         let text = CString::new(format!("CREATE TABLE x({})", declared.join(", ")))?;
@@ -314,13 +274,7 @@ unsafe impl VTab<'_> for Tab {
             held: RefCell::default(),
             indexes: RefCell::default(),
         };
-        Ok((
-            Cow::Owned(text),
-            Self {
-                base: sqlite3_vtab::default(),
-                shared: Rc::new(shared),
-            },
-        ))
+        Ok((Cow::Owned(text), Self { base: sqlite3_vtab::default(), shared: Rc::new(shared) }))
     }
 
     fn best_index(&self, info: &mut IndexInfo) -> Result<bool> {
@@ -333,10 +287,7 @@ unsafe impl VTab<'_> for Tab {
             shared: Rc::clone(&self.shared),
             shape: (String::new(), Shape::default()),
             batches: None,
-            held: Rc::new(Held {
-                columns: Vec::new(),
-                rows: 0,
-            }),
+            held: Rc::new(Held { columns: Vec::new(), rows: 0 }),
             rows: Rows::Span(0..0),
             current: None,
             count: 0,
@@ -354,10 +305,7 @@ fn plan(shared: &Shared, info: &mut IndexInfo) -> Result<bool> {
             chosen.push((at, column, op));
         }
     }
-    let mut shape = Shape {
-        columns: info.col_used(),
-        ..Shape::default()
-    };
+    let mut shape = Shape { columns: info.col_used(), ..Shape::default() };
     let mut outside = false;
     for (at, column, op) in chosen {
         if !comparable(shared, column, info.collation(at)?) {
@@ -366,19 +314,14 @@ fn plan(shared: &Shared, info: &mut IndexInfo) -> Result<bool> {
         let list =
             op == Op::Equal && info.is_in_constraint(at)? && info.set_in_constraint(at, true)?;
         outside |= !list && info.rhs_value(at)?.is_none();
-        shape
-            .terms
-            .push((column, if list { Op::OneOf } else { op }));
+        shape.terms.push((column, if list { Op::OneOf } else { op }));
         let place = c_int::try_from(shape.terms.len()).unwrap_or(c_int::MAX);
         info.constraint_usage(at).set_argv_index(place);
     }
     // Sorting here pays where a join looks up the first or the last row before another; elsewhere
     // SQLite sorts with less memory.
     if outside && info.num_of_order_by() == 1 {
-        let order = info
-            .order_bys()
-            .next()
-            .map(|order| (order.column(), order.is_order_by_desc()));
+        let order = info.order_bys().next().map(|order| (order.column(), order.is_order_by_desc()));
         if let Some((Ok(column), down)) =
             order.map(|(column, down)| (usize::try_from(column), down))
         {
@@ -402,21 +345,11 @@ fn comparable(shared: &Shared, column: usize, collation: &str) -> bool {
 
 fn estimate(shared: &Shared, shape: &Shape, info: &mut IndexInfo) {
     let all = number::count_to_float(number::index(shared.rows.max(1)));
-    let of = |wanted: &[Op]| {
-        shape
-            .terms
-            .iter()
-            .filter(|(_, op)| wanted.contains(op))
-            .count()
-    };
+    let of = |wanted: &[Op]| shape.terms.iter().filter(|(_, op)| wanted.contains(op)).count();
     let equal = number::count_to_float(of(&[Op::Equal]));
     let narrowed = number::count_to_float(of(&[Op::OneOf, Op::Above, Op::From, Op::Below, Op::To]));
     let rows = (all.powf(1.0 / (1.0 + equal)) / 2_f64.powf(narrowed)).max(1.0);
-    let cost = if equal > 0.0 {
-        all.log2() + 2.0 + rows
-    } else {
-        all.log2() + 2.0 + rows * 2.0
-    };
+    let cost = if equal > 0.0 { all.log2() + 2.0 + rows } else { all.log2() + 2.0 + rows * 2.0 };
     info.set_estimated_cost(cost);
     info.set_estimated_rows(number::to_int(rows.ceil()).unwrap_or(i64::MAX));
 }
@@ -458,11 +391,7 @@ impl Cursor {
             return self.stream(&shape, &demand);
         }
         let mut widened = shape.clone();
-        for key in keyed
-            .iter()
-            .flatten()
-            .chain(shape.order.iter().map(|(column, _)| column))
-        {
+        for key in keyed.iter().flatten().chain(shape.order.iter().map(|(column, _)| column)) {
             widened.columns |= 1_u64 << (*key).min(63);
         }
         self.held = self.shared.held(&widened)?;
@@ -473,16 +402,11 @@ impl Cursor {
                     .map_while(|key| demand.equal.iter().find(|(column, _)| column == key))
                     .map(|(_, cell)| cell.clone())
                     .collect();
-                let (from, to) = keys
-                    .get(equal.len())
-                    .map_or((None, None), |column| demand.bounds(*column));
+                let (from, to) =
+                    keys.get(equal.len()).map_or((None, None), |column| demand.bounds(*column));
                 let index = self.shared.index(&text, &self.held, keys);
                 let places = index.find(&self.held, &equal, &from, &to);
-                Rows::Sorted {
-                    index,
-                    places,
-                    down: shape.order.is_some_and(|(_, down)| down),
-                }
+                Rows::Sorted { index, places, down: shape.order.is_some_and(|(_, down)| down) }
             }
             None => match shape.order {
                 Some((column, down)) => self.sorted(column, down),
@@ -496,11 +420,7 @@ impl Cursor {
     fn sorted(&self, column: usize, down: bool) -> Rows {
         let index = Rc::new(Index::new(&self.held, vec![column]));
         let places = 0..index.len();
-        Rows::Sorted {
-            index,
-            places,
-            down,
-        }
+        Rows::Sorted { index, places, down }
     }
 
     /// Reads from the source, with all conditions pushed down.
@@ -514,15 +434,8 @@ impl Cursor {
             return Ok(());
         }
         let wanted = self.shared.wanted(shape);
-        let scan = Scan {
-            filters,
-            ..Scan::all().columns(self.shared.names(&wanted))
-        };
-        let batches = self
-            .shared
-            .table
-            .scan(&scan)
-            .map_err(|error| self.shared.fail(error))?;
+        let scan = Scan { filters, ..Scan::all().columns(self.shared.names(&wanted)) };
+        let batches = self.shared.table.scan(&scan).map_err(|error| self.shared.fail(error))?;
         self.batches = Some((batches, wanted));
         self.rows = Rows::Span(0..0);
         Ok(())
@@ -545,10 +458,7 @@ impl Cursor {
             self.shared.check()?;
             let batch = batch.map_err(|error| self.shared.fail(error))?;
             let columns = self.shared.place(wanted, batch.columns())?;
-            self.held = Rc::new(Held {
-                columns,
-                rows: batch.num_rows(),
-            });
+            self.held = Rc::new(Held { columns, rows: batch.num_rows() });
             self.rows = Rows::Span(0..batch.num_rows());
         }
     }
@@ -589,9 +499,7 @@ unsafe impl VTabCursor for Cursor {
 
     fn column(&self, context: &mut Context, column: c_int) -> Result<()> {
         let at = usize::try_from(column).unwrap_or(usize::MAX);
-        let cell = self
-            .current
-            .map_or(CellRef::Null, |row| self.held.cell(at, row));
+        let cell = self.current.map_or(CellRef::Null, |row| self.held.cell(at, row));
         let value = match cell {
             CellRef::Null => ValueRef::Null,
             CellRef::Int(whole) => ValueRef::Integer(whole),
