@@ -98,12 +98,16 @@ impl Opening<'_> {
         if !self.is_enabled("trajectory") {
             return Ok(None);
         }
+        let config = Config::read(self.settings)?;
         let disk = Folder::open(self.folder.part("trajectory")?.join("segments"))?;
         Trajectory::open(Parts {
             disk: Arc::new(disk),
-            records: records_of(self.folder, "trajectory")?,
+            records: match &config.records {
+                Some(url) => crate::kernel::records::open(url)?,
+                None => records_of(self.folder, "trajectory")?,
+            },
             clock: self.clock.clone(),
-            config: Config::read(self.settings)?,
+            config,
         })
         .map(Some)
     }
@@ -139,7 +143,10 @@ impl Opening<'_> {
             bus: self.bus.clone(),
             listener,
             modules: std::collections::BTreeMap::new(),
-            config: Config::read(self.settings)?,
+            config: Config {
+                fence: operator_fence(self.settings)?,
+                ..Config::read(self.settings)?
+            },
         })
         .map(Some)
     }
@@ -178,6 +185,17 @@ impl Opening<'_> {
         })
         .map(Some)
     }
+}
+
+/// The limits of operators, as the settings say.
+#[cfg(feature = "atom")]
+fn operator_fence(settings: &Settings) -> Result<crate::kernel::script::Fence> {
+    Ok(crate::kernel::script::Fence {
+        operations: settings.integer("script.operator_operations")?,
+        time: settings.duration("script.operator_deadline")?,
+        memory: settings.bytes("script.operator_memory")?,
+        ..crate::kernel::script::Fence::operator()
+    })
 }
 
 /// The limits of pipelines, as the settings say.

@@ -138,6 +138,7 @@ impl Blobs {
             Body::Chunks(chunks) => {
                 let chunk_bytes = CHUNK_BYTES as u64;
                 let blobs = self.clone();
+                let size = blob.size;
                 let parts: Vec<_> = chunks
                     .iter()
                     .enumerate()
@@ -145,14 +146,14 @@ impl Blobs {
                         let start = at as u64 * chunk_bytes;
                         let from = range.start.max(start);
                         let to = range.end.min(start + chunk_bytes);
-                        (from < to).then(|| (*digest, from - start..to - start))
+                        let length = chunk_bytes.min(size - start);
+                        (from < to).then(|| (*digest, from - start..to - start, length))
                     })
                     .collect();
-                let size = blob.size;
                 futures::stream::iter(parts)
-                    .then(move |(digest, part)| {
+                    .then(move |(digest, part, length)| {
                         let blobs = blobs.clone();
-                        async move { blobs.read_chunk(digest, part, size).await }
+                        async move { blobs.read_chunk(digest, part, length).await }
                     })
                     .boxed()
             }
@@ -168,9 +169,9 @@ impl Blobs {
         Ok(pieces.concat().into())
     }
 
-    async fn read_chunk(&self, digest: Digest, part: Range<u64>, size: u64) -> Result<Bytes> {
+    async fn read_chunk(&self, digest: Digest, part: Range<u64>, length: u64) -> Result<Bytes> {
         let path = chunk_path(digest);
-        let whole = part.start == 0 && part.end == (CHUNK_BYTES as u64).min(size);
+        let whole = part == (0..length);
         let bytes = self
             .store
             .get_range(&path, part)
@@ -526,6 +527,14 @@ mod tests {
         bytes[500] ^= 1;
         std::fs::write(&path, bytes).unwrap();
         assert_eq!(blobs.verify(&first.blob).await.unwrap_err().code(), "damaged_blob");
+        // The last chunk is shorter than the others, and compared all the same.
+        let long = blobs.put(pattern(CHUNK_BYTES + 100_000)).await.unwrap();
+        let path = folder.path().join(chunk_path(long.blob.chunks()[1]).as_ref());
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes[99_999] ^= 1;
+        std::fs::write(&path, bytes).unwrap();
+        let read = blobs.read_to_bytes(&long.blob, 0..u64::MAX).await;
+        assert_eq!(read.unwrap_err().code(), "damaged_blob");
     }
 
     #[tokio::test]

@@ -83,7 +83,7 @@ impl Fields {
             match item {
                 Value::String(text) => texts.push(text),
                 other => {
-                    self.fault(&format!("{name}/{at}"), format!("is {}, not a text", kind(&other)))
+                    self.fault(&format!("{name}/{at}"), format!("is {}, not a text", kind(&other)));
                 }
             }
         }

@@ -43,7 +43,7 @@ async fn the_same_again_changes_nothing_and_other_content_is_a_new_revision() {
     let notes = Arc::new(Notes::default());
     let stand = Stand::with(|parts| parts.listener = Some(notes.clone()));
     let first = stand.put_csv("scada/2014?tag=a", CSV).await.expect(201);
-    stand.clock.advance(Duration::from_secs(60));
+    stand.clock.advance(Duration::from_mins(1));
     assert_eq!(stand.put_csv("scada/2014?tag=a", CSV).await.expect(200), first);
     // The same rows in another format are the same content.
     let table = block_in_place(|| stand.atom.table("scada").unwrap().unwrap().scan(&Scan::all()));
@@ -208,9 +208,10 @@ fn names(page: &serde_json::Value) -> Vec<String> {
 async fn a_deleted_dataset_is_gone_and_its_bytes_are_swept() {
     let stand = Stand::new();
     // Large enough not to live inside its record.
-    let rows: String = (0..20_000_u64)
-        .map(|n| format!("{}\n", n.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 12))
+    let rows: Vec<String> = (0..20_000_u64)
+        .map(|n| (n.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 12).to_string())
         .collect();
+    let rows = rows.join("\n");
     stand.put_csv("big/1", &format!("n\n{rows}")).await.expect(201);
     stand.put_csv("copy/1", &format!("n\n{rows}")).await.expect(201);
     let later = || stand.clock.set(drip::kernel::Time(i64::MAX / 2));

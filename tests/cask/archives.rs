@@ -98,17 +98,19 @@ fn pax_entry(records: &[(&str, &str)]) -> Raw {
     entry("PaxHeader", b'x', &pax(records))
 }
 
-/// Every hostile archive, and a word that its refusal must hold.
-#[expect(clippy::too_many_lines, reason = "it is a list")]
-fn corpus() -> Vec<(&'static str, Vec<u8>, &'static str)> {
+/// A hostile archive: what it is, its bytes, and a word that its refusal must hold.
+type Hostile = (&'static str, Vec<u8>, &'static str);
+
+/// Every hostile archive.
+fn corpus() -> Vec<Hostile> {
+    [paths_and_kinds(), extensions(), whole_archives()].concat()
+}
+
+/// Names that lead elsewhere, and entries that are no files.
+fn paths_and_kinds() -> Vec<Hostile> {
     let ok = file(".cask/objects/ok", b"fine");
-    let mut bad_sum = tar(std::slice::from_ref(&ok));
-    bad_sum[0] ^= 0xff;
-    let hidden = [tar(std::slice::from_ref(&ok)), tar(&[file("hidden", b"x")])].concat();
-    let good = package(std::slice::from_ref(&ok));
     let deep = "d/".repeat(40) + "f";
     let long = "x".repeat(3000);
-    let record = |text: &str| file(".cask/RECORD", text.as_bytes());
     vec![
         ("a parent above", package(&[file("../evil", b"x")]), "`..`"),
         ("a parent within", package(&[file("a/../../evil", b"x")]), "`..`"),
@@ -163,6 +165,13 @@ fn corpus() -> Vec<(&'static str, Vec<u8>, &'static str)> {
             package(&[pax_entry(&[("GNU.sparse.name", "x")]), file("a", b"x")]),
             "GNU.sparse.name",
         ),
+    ]
+}
+
+/// What extensions and long names can hide.
+fn extensions() -> Vec<Hostile> {
+    let ok = file(".cask/objects/ok", b"fine");
+    vec![
         (
             "a path twice in an extension",
             package(&[pax_entry(&[("path", "a"), ("path", "../b")]), file("c", b"x")]),
@@ -224,6 +233,18 @@ fn corpus() -> Vec<(&'static str, Vec<u8>, &'static str)> {
             package(&[entry("g", b'g', &pax(&[("path", "../a")])), file("a", b"x")]),
             "global",
         ),
+    ]
+}
+
+/// Archives that are wrong as a whole.
+fn whole_archives() -> Vec<Hostile> {
+    let ok = file(".cask/objects/ok", b"fine");
+    let mut bad_sum = tar(std::slice::from_ref(&ok));
+    bad_sum[0] ^= 0xff;
+    let hidden = [tar(std::slice::from_ref(&ok)), tar(&[file("hidden", b"x")])].concat();
+    let good = package(std::slice::from_ref(&ok));
+    let record = |text: &str| file(".cask/RECORD", text.as_bytes());
+    vec![
         ("a bad checksum", gzip(&bad_sum), "checksum"),
         ("no tar inside", gzip(&super::noise(5000, 1)), "cannot be read"),
         ("no gzip", tar(std::slice::from_ref(&ok)), "cannot be read"),

@@ -2,3 +2,4 @@
 //! `dripctl` as its users run it.
 
 mod serve;
+mod settings;

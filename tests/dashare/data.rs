@@ -89,13 +89,11 @@ async fn an_answer_that_is_cut_goes_on_with_its_cursor() {
         let next = answer.json()["next_cursor"].clone();
         assert_eq!(next.as_str(), answer.header("drip-cursor"));
         assert_eq!(answer.header("drip-truncated"), next.as_str().map(|_| "true"));
-        match next.as_str() {
-            Some(next) => cursor = next.to_owned(),
-            None => {
-                assert_eq!(page, 2);
-                break;
-            }
-        }
+        let Some(next) = next.as_str() else {
+            assert_eq!(page, 2);
+            break;
+        };
+        next.clone_into(&mut cursor);
     }
     assert_eq!(found, whole);
     // Exactly as many as there are is not cut.

@@ -29,7 +29,7 @@ fn names(lineage: &Value) -> Vec<String> {
     nodes.iter().map(|node| node["name"].as_str().unwrap().to_owned()).collect()
 }
 
-async fn story() -> Api {
+fn story() -> Api {
     let api = Api::new();
     for card in [
         json!({"kind": "dataset", "name": "scada", "version": "2014", "requiredby": "parameter:curve@1"}),
@@ -46,7 +46,7 @@ async fn story() -> Api {
 
 #[tokio::test]
 async fn a_lineage_leads_up_and_down_with_its_missing_ends() {
-    let api = story().await;
+    let api = story();
     let up = ok(api.get("/cards/model/wind-power/1.2.0/lineage?direction=up").await);
     let model = "model:wind-power@1.2.0";
     let curve = "parameter:curve@1";
@@ -83,7 +83,7 @@ async fn a_lineage_leads_up_and_down_with_its_missing_ends() {
 
 #[tokio::test]
 async fn a_lineage_follows_what_is_saved_and_deleted() {
-    let api = story().await;
+    let api = story();
     let down = "/cards/algorithm/power-curve/1.0.0/lineage?direction=down";
     assert_eq!(names(&ok(api.get(down).await)), ["power-curve", "wind-power", "desk"]);
     // A newer version is what a reference without a version means.

@@ -28,7 +28,7 @@ mod script;
 mod search;
 
 /// Long enough for any machine; a test that waits so long has failed.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 fn open_over(records: SharedRecords, folder: Option<&Path>) -> Fiche {
     Fiche::open(Parts {

@@ -115,7 +115,8 @@ proptest! {
         prop_assert_eq!(state(replayed.into_values()), expected.clone());
 
         let other = open();
-        let ndjson: String = listed.iter().map(|card| format!("{}\n", card.document())).collect();
+        let lines: Vec<String> = listed.iter().map(|card| card.document().to_string()).collect();
+        let ndjson = lines.join("\n");
         other.import(&caller, ndjson.as_bytes(), None).unwrap();
         let content = |state: &State| -> BTreeMap<String, (String, Stage)> {
             state.iter().map(|(name, (text, stage, _))| (name.clone(), (text.clone(), *stage))).collect()

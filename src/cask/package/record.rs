@@ -40,7 +40,8 @@ pub(super) fn compare(record: &[u8], files: &[FileInfo]) -> Result<()> {
                 listed.insert(path, (digest, size));
             }
             None => {
-                faults.push(Fault::new(format!("line {}", number + 1), "is not `path,sha256,size`"))
+                faults
+                    .push(Fault::new(format!("line {}", number + 1), "is not `path,sha256,size`"));
             }
         }
     }

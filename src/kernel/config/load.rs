@@ -148,7 +148,7 @@ impl Loader {
             Called::SecretFile(key) => match leaf.value.as_str() {
                 Some(path) => self.keep_secret_file(key, path, source, file.path.parent()),
                 None => {
-                    self.bad_value(&source, format!("`{}` must be the path of a file", leaf.path))
+                    self.bad_value(&source, format!("`{}` must be the path of a file", leaf.path));
                 }
             },
             Called::Section if leaf.value.as_table().is_some_and(toml::Table::is_empty) => {}

@@ -181,7 +181,6 @@ pub(super) const NESTING: &[Hostile] = &[
 ];
 
 /// Sources that are deep rather than long.
-#[expect(clippy::too_many_lines, reason = "a list")]
 pub(super) fn deep_sources(times: usize) -> Vec<(&'static str, String)> {
     let nest = |open: &str, inner: &str, close: &str| {
         format!("{}{inner}{}", open.repeat(times), close.repeat(times))

@@ -111,7 +111,7 @@ impl Plan {
             Attribute::Data => self.data(meaning.module, said),
             Attribute::AutoApprove => self.auto_approve(said),
             Attribute::Modules => {
-                self.propose("modules.enabled", said.value.to_lowercase(), said.from, None)
+                self.propose("modules.enabled", said.value.to_lowercase(), said.from, None);
             }
             attribute => {
                 let place = (meaning.part, meaning.module, self.files);
