@@ -20,7 +20,7 @@ fn the_sample_is_up_to_date_and_says_nothing_but_the_defaults() {
     // A setting without a default stands there empty, to be filled in.
     let commented = |line: &str| {
         line.strip_prefix('#')
-            .filter(|l| !l.starts_with(' ') && !l.ends_with("= \"\""))
+            .filter(|l| !l.starts_with(' ') && !l.ends_with("# no default"))
             .map(str::to_owned)
     };
     let given: Vec<String> =
