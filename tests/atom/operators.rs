@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::http::Method;
 use drip::atom::{Cancel, script};
-use drip::kernel::script::{Call, ScriptContext, ScriptEngine};
+use drip::kernel::script::{Call, Fence, ScriptContext, ScriptEngine};
 use serde_json::{Value, json};
 
 use super::{Stand, consumer, publisher, viewer};
@@ -252,8 +252,9 @@ async fn operators_are_found_by_their_labels() {
 async fn a_script_computes_as_its_caller() {
     let stand = Stand::new();
     stand.call(Method::PUT, LINEAR, Some(linear())).await.expect(201);
-    let engine =
-        ScriptEngine::builder().module("atom", Arc::new(script::module(stand.atom.clone())));
+    let engine = ScriptEngine::builder()
+        .fence(Fence::pipeline())
+        .module("atom", Arc::new(script::module(stand.atom.clone())));
     let engine = engine.build().unwrap();
     let source = r#"
         let one = atom::compute("linear", #{ a: 78, b: 9 });

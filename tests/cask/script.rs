@@ -1,7 +1,7 @@
 //! What a script may do with cask.
 
 use drip::kernel::access::{Caller, Role};
-use drip::kernel::script::{Call, ScriptContext, ScriptEngine};
+use drip::kernel::script::{Call, Fence, ScriptContext, ScriptEngine};
 use drip::kernel::{Kind, Result};
 use serde_json::{Value, json};
 
@@ -9,7 +9,7 @@ use super::Store;
 
 fn run(store: &Store, role: Role, source: &str) -> Result<Value> {
     let module = drip::cask::script::module(store.cask.clone());
-    let engine = ScriptEngine::builder().module("cask", module).build()?;
+    let engine = ScriptEngine::builder().fence(Fence::pipeline()).module("cask", module).build()?;
     let program = engine.compile(source)?;
     let context = ScriptContext { caller: Caller::new("ada", role), run_id: None };
     let call = Call::new().tagged(context.into_tag());

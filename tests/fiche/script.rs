@@ -3,13 +3,14 @@
 use drip::fiche::Fiche;
 use drip::kernel::Result;
 use drip::kernel::access::{Caller, Role};
-use drip::kernel::script::{Call, ScriptContext, ScriptEngine, from_dynamic};
+use drip::kernel::script::{Call, Fence, ScriptContext, ScriptEngine, from_dynamic};
 use serde_json::{Value, json};
 
 use super::open;
 
 fn run(fiche: &Fiche, role: Role, source: &str) -> Result<Value> {
     let engine = ScriptEngine::builder()
+        .fence(Fence::pipeline())
         .module("fiche", drip::fiche::script::module(fiche.clone()))
         .build()?;
     let context = ScriptContext { caller: Caller::new("rita", role), run_id: None };

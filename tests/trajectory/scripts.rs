@@ -1,7 +1,7 @@
 //! What scripts may write into the log.
 
 use drip::kernel::access::{Caller, Role};
-use drip::kernel::script::{Call, ScriptContext, ScriptEngine};
+use drip::kernel::script::{Call, Fence, ScriptContext, ScriptEngine};
 use drip::trajectory::script::module;
 use drip::trajectory::{Level, Trajectory};
 use serde_json::json;
@@ -9,7 +9,10 @@ use serde_json::json;
 use super::{Rig, query};
 
 fn run(log: &Trajectory, role: Role) -> drip::kernel::Result<()> {
-    let engine = ScriptEngine::builder().module("log", module(log.clone())).build()?;
+    let engine = ScriptEngine::builder()
+        .fence(Fence::pipeline())
+        .module("log", module(log.clone()))
+        .build()?;
     let program = engine
         .compile(r#"log::info("begun"); log::error("hot", #{turbine: "R80711", t: 91.5}); 0"#)?;
     let context = ScriptContext { caller: Caller::new("ada", role), run_id: Some("run-1".into()) };
