@@ -9,6 +9,11 @@
 //! of five types ([`ColumnType`]); what else Arrow and Parquet know is brought into these or refused
 //! by name. Whatever comes from outside is read within [`Limits`].
 
+#![cfg_attr(
+    not(all(feature = "sql", feature = "script")),
+    allow(dead_code, reason = "some parts serve SQL and scripts only")
+)]
+
 mod catalog;
 mod cell;
 mod error;
