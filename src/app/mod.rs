@@ -1,5 +1,5 @@
 //! The composition root: opens the stores, builds the handles, and plugs them together. The only
-//! code that lets one slice reach another, in [`wiring`].
+//! code that lets one slice reach another, in `wiring.rs`.
 
 #![cfg_attr(
     not(all(

@@ -175,7 +175,7 @@ pub struct PackageArgs {
 /// What is installed where.
 #[derive(Debug, Args)]
 pub struct InstallArgs {
-    /// A `.caskpkg` file, or NAME[@VERSION] of the daemon.
+    /// A `.caskpkg` file, or `NAME[@VERSION]` of the daemon.
     package: String,
     /// The folder, which must be empty or new.
     #[arg(long)]

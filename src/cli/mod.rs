@@ -80,7 +80,7 @@ enum Command {
     #[cfg(feature = "trajectory")]
     #[command(subcommand)]
     Trajectory(crate::trajectory::cli::Command),
-    /// The settings: show, check, import
+    /// The settings: show, sample, import
     #[command(subcommand)]
     Config(settings::Command),
     /// Accounts

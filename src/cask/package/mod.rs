@@ -5,9 +5,9 @@
 //! every file with its SHA-256 and size. Packages without those two, as older tools wrote them, are
 //! read and installed as they are.
 //!
-//! - [`pack`] and [`Parcel`] write one: the same content gives the same bytes.
+//! - [`pack()`] and [`Parcel`] write one: the same content gives the same bytes.
 //! - [`inspect`] reads one to its end and tells what it holds; [`verify`] also asks for a RECORD.
-//! - [`install`] unpacks one into a folder.
+//! - [`install()`] unpacks one into a folder.
 //!
 //! An archive is hostile until it was read to its end: see [`Limits`] and the faults in
 //! `package_refused`. Nothing here follows a link, keeps a mode, or writes outside its folder.

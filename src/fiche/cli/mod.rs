@@ -25,7 +25,7 @@ pub enum Command {
     Save(Box<SaveArgs>),
     /// Show a card
     Get {
-        /// KIND NAME [VERSION], or KIND:NAME@VERSION; the latest version unless one is given
+        /// `KIND NAME [VERSION]`, or `KIND:NAME@VERSION`; the latest version unless one is given
         #[arg(required = true, num_args = 1..=3, value_name = "CARD")]
         card: Vec<String>,
         /// An earlier revision, also of a deleted card
@@ -62,13 +62,13 @@ pub enum Command {
     },
     /// Show every revision of a card
     History {
-        /// KIND NAME [VERSION], or KIND:NAME@VERSION
+        /// `KIND NAME [VERSION]`, or `KIND:NAME@VERSION`
         #[arg(required = true, num_args = 1..=3, value_name = "CARD")]
         card: Vec<String>,
     },
     /// Show what changed between two revisions
     Diff {
-        /// KIND NAME [VERSION], or KIND:NAME@VERSION
+        /// `KIND NAME [VERSION]`, or `KIND:NAME@VERSION`
         #[arg(required = true, num_args = 1..=3, value_name = "CARD")]
         card: Vec<String>,
         /// The earlier revision; the one before `to` unless told
@@ -80,7 +80,7 @@ pub enum Command {
     },
     /// Show what a card is made from, and what is made from it
     Lineage {
-        /// KIND NAME [VERSION], or KIND:NAME@VERSION
+        /// `KIND NAME [VERSION]`, or `KIND:NAME@VERSION`
         #[arg(required = true, num_args = 1..=3, value_name = "CARD")]
         card: Vec<String>,
         /// up, down or both

@@ -29,6 +29,7 @@ pub struct CsvOptions {
 pub(super) fn read(bytes: &[u8], options: &CsvOptions) -> Result<Table> {
     let bytes = strip_mark(bytes)?;
     let source = Source { bytes, delimiter: options.delimiter.unwrap_or_else(|| delimiter(bytes)) };
+    source.refuse_open_quote()?;
     let mut faults = Faults::default();
     let header = source.header(&mut faults)?;
     options.limits.check_columns(header.len())?;
@@ -78,6 +79,38 @@ struct Source<'a> {
 }
 
 impl<'a> Source<'a> {
+    /// A quote that is never closed would make the rest of the file one cell.
+    fn refuse_open_quote(self) -> Result<()> {
+        let mut faults = Faults::default();
+        if let Some(line) = self.open_quote() {
+            faults.add(format!("line {line}"), "the quote that opens here is never closed");
+        }
+        faults.refuse("bad_csv", "the CSV")
+    }
+
+    /// The line of a quote that opens a cell and is never closed, if there is one. A quote in the
+    /// middle of a cell is a character like any other, and two within quotes stand for one.
+    fn open_quote(self) -> Option<usize> {
+        let (mut line, mut opened, mut cell_begins) = (1, None, true);
+        let mut bytes = self.bytes.iter().peekable();
+        while let Some(&byte) = bytes.next() {
+            if byte == b'\n' {
+                line += 1;
+            }
+            if opened.is_some() {
+                if byte == b'"' && bytes.next_if(|next| **next == b'"').is_none() {
+                    opened = None;
+                }
+                cell_begins = false;
+            } else if byte == b'"' && cell_begins {
+                opened = Some(line);
+            } else {
+                cell_begins = byte == self.delimiter || byte == b'\n' || byte == b'\r';
+            }
+        }
+        opened
+    }
+
     fn reader(self) -> Reader<&'a [u8]> {
         ReaderBuilder::new()
             .has_headers(false)
@@ -267,6 +300,15 @@ mod tests {
             assert_eq!(read_text(text).unwrap().schema().len(), 2, "{text:?}");
         }
         assert_eq!(read_text("alone\n1\n2\n").unwrap().rows(), 2);
+    }
+
+    #[test]
+    fn a_quote_that_is_never_closed_is_named_and_swallows_nothing() {
+        let named = faults("a,b\n1,\"2\n3,4\n5,6\n");
+        assert_eq!(named, ["line 2: the quote that opens here is never closed"]);
+        assert!(faults("a,b\n1,\"2").len() == 1, "at the end of the file");
+        let fine = read_text("a,b\n\"x \"\"y\"\", z\",5\" pipe\n\"two\nlines\",ok\n").unwrap();
+        assert_eq!(fine.rows(), 2);
     }
 
     #[test]

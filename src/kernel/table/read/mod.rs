@@ -84,7 +84,7 @@ pub fn csv(source: impl Read, options: &CsvOptions) -> Result<Table> {
     csv_bytes(&take(source, &options.limits)?, options)
 }
 
-/// As [`csv`], of bytes at hand.
+/// As [`csv()`], of bytes at hand.
 pub fn csv_bytes(bytes: &[u8], options: &CsvOptions) -> Result<Table> {
     options.limits.check_bytes(super::number::size(bytes.len()))?;
     csv::read(bytes, options)

@@ -4,7 +4,7 @@
 //! A table is found by the name a query uses (`scada`, `"scada@2014"`) and scanned as far as the
 //! query needs: its columns, and the row groups that its conditions may match. Times are text in
 //! their canonical form, `2014-01-01T00:00:00.000000Z`, and a column of times compares with any way
-//! of writing one. Beside SQLite's own functions there are [`functions`] and [`aggregates`].
+//! of writing one. Beside SQLite's own functions there are those of `functions.rs` and `aggregates.rs`.
 //!
 //! It is not a database: a query only reads, within [`SqlLimits`].
 
