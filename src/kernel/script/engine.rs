@@ -227,14 +227,16 @@ impl ScriptEngine {
         R: IntoIterator<Item = Vec<Dynamic>> + Send,
     {
         let limits = call.limits(&self.fence);
+        // A row that is ended is told the limit of a row, not that of the batch.
+        let of_row = Limits { time: self.fence.time, ..call.limits(&self.fence) };
         let captures = program.captures;
         self.run(&limits, call.around(&limits, captures), || {
             let mut scope = Scope::new();
             let row = |row: Vec<Dynamic>| {
                 Self::find(program, function, row.len())?;
                 let budget = Call::each(&self.fence, &limits, captures);
-                let one = || self.one(&mut scope, &program.ast, function, row, &limits);
-                watch::guarded(budget, one).map_err(|ended| error::ended(ended, &limits))?
+                let one = || self.one(&mut scope, &program.ast, function, row, &of_row);
+                watch::guarded(budget, one).map_err(|ended| error::ended(ended, &of_row))?
             };
             rows.into_iter().map(row).collect()
         })
