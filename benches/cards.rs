@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use criterion::Criterion;
-use drip::fiche::{CardDraft, CardKind, Conditions, Fiche, Parts};
+use drip::fiche::{CardDraft, CardKind, Conditions, Config, Fiche, Parts};
 use drip::kernel::access::Caller;
 use drip::kernel::{Bus, Result, SystemClock, records};
 use serde_json::json;
@@ -33,6 +33,7 @@ fn main() -> Result<()> {
         clock: Arc::new(SystemClock),
         bus: Bus::new(),
         folder: Some(folder.path().to_owned()),
+        config: Config::default(),
     })?;
     let mut rounds = Vec::new();
     for _ in 0..plan.rounds {

@@ -7,7 +7,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use drip::fiche::{CardDraft, CardKind, Conditions, Direction, Fiche, Parts, Search, Stage};
+use drip::fiche::{
+    CardDraft, CardKind, Conditions, Config, Direction, Fiche, Parts, Search, Stage,
+};
 use drip::kernel::access::Caller;
 use drip::kernel::records::MemoryRecords;
 use drip::kernel::{Bus, Result, SystemClock};
@@ -19,6 +21,7 @@ fn main() -> Result<()> {
         clock: Arc::new(SystemClock),
         bus: Bus::new(),
         folder: None,
+        config: Config::default(),
     })?;
     let ada = Caller::system();
 

@@ -19,6 +19,8 @@ const BUILT: &[(&str, bool)] = &[
 pub fn schema() -> Vec<&'static [Key]> {
     vec![
         KERNEL_KEYS,
+        #[cfg(feature = "fiche")]
+        crate::fiche::KEYS,
         #[cfg(feature = "cask")]
         crate::cask::KEYS,
         #[cfg(feature = "trajectory")]

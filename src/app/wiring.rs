@@ -83,11 +83,16 @@ impl Opening<'_> {
         if !self.is_enabled("fiche") {
             return Ok(None);
         }
+        let config = crate::fiche::Config::read(self.settings)?;
         crate::fiche::Fiche::open(crate::fiche::Parts {
-            records: records_of(self.folder, "fiche")?,
+            records: match &config.records {
+                Some(url) => crate::kernel::records::open(url)?,
+                None => records_of(self.folder, "fiche")?,
+            },
             clock: self.clock.clone(),
             bus: self.bus.clone(),
             folder: Some(self.folder.part("fiche")?),
+            config,
         })
         .map(Some)
     }

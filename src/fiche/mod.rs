@@ -12,7 +12,7 @@
 //!
 //! ```
 //! use std::sync::Arc;
-//! use drip::fiche::{CardDraft, CardKind, Conditions, Fiche, Parts};
+//! use drip::fiche::{CardDraft, CardKind, Conditions, Config, Fiche, Parts};
 //! use drip::kernel::{Bus, SystemClock, access::Caller, records::MemoryRecords};
 //!
 //! # fn main() -> drip::kernel::Result<()> {
@@ -21,6 +21,7 @@
 //!     clock: Arc::new(SystemClock),
 //!     bus: Bus::new(),
 //!     folder: None,
+//!     config: Config::default(),
 //! })?;
 //! let draft = CardDraft::new(CardKind::MODEL, "wind-power", "1.0.0")?.with("summary", "风电功率预测")?;
 //! let saved = fiche.save(&Caller::system(), &draft, Conditions::default())?;
@@ -35,6 +36,7 @@ mod changes;
 pub mod cli;
 #[cfg(feature = "client")]
 pub mod client;
+mod config;
 mod diff;
 mod draft;
 mod error;
@@ -60,6 +62,7 @@ use tokio::sync::watch;
 
 pub use bundle::{BATCH_MAX, Batch, Imported, Rejected};
 pub use changes::Change;
+pub use config::{Config, KEYS};
 pub use diff::{Changed, Diff, between};
 pub use draft::{CARD_MAX_BYTES, CARD_MAX_DEPTH, CardDraft, LABELS_MAX};
 pub use lineage::{Direction, Edge, Lineage, Node};
@@ -91,6 +94,8 @@ pub struct Parts {
     pub bus: Bus,
     /// The folder for the search index; without one the index lives in memory.
     pub folder: Option<PathBuf>,
+    /// The settings.
+    pub config: Config,
 }
 
 /// The cards. Cheap to clone.

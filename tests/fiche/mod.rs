@@ -8,7 +8,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request, StatusCode};
-use drip::fiche::{CardDraft, CardKey, Conditions, Fiche, Parts, Saved, Search};
+use drip::fiche::{CardDraft, CardKey, Conditions, Config, Fiche, Parts, Saved, Search};
 use drip::kernel::access::{Caller, Role};
 use drip::kernel::clock::{ManualClock, Time};
 use drip::kernel::records::{MemoryRecords, SharedRecords};
@@ -36,6 +36,7 @@ fn open_over(records: SharedRecords, folder: Option<&Path>) -> Fiche {
         clock: ManualClock::at(Time(1_700_000_000_000_000)),
         bus: Bus::new(),
         folder: folder.map(Path::to_owned),
+        config: Config::default(),
     })
     .unwrap()
 }
