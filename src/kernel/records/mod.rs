@@ -14,6 +14,8 @@ use super::error::{Error, Kind, Result};
 
 #[expect(clippy::expect_used, reason = "the suite fails by panicking, with the promise's name")]
 pub mod conformance;
+#[cfg(feature = "redb")]
+mod group;
 mod memory;
 mod open;
 #[cfg(feature = "redb")]
@@ -104,6 +106,15 @@ impl ChangeSet {
         self
     }
 
+    /// The bytes of its keys and values.
+    #[cfg(feature = "redb")]
+    fn bytes(&self) -> usize {
+        let value = |value: Option<&Vec<u8>>| value.map_or(0, Vec::len);
+        let changes = self.changes.iter().map(|c| c.key.len() + value(c.value.as_ref()));
+        let appends = self.appends.iter().map(|append| append.value.len());
+        changes.chain(appends).sum()
+    }
+
     /// Takes over what another set would do, after what this one does.
     pub fn and(mut self, other: Self) -> Self {
         self.changes.extend(other.changes);
@@ -184,6 +195,10 @@ pub trait Records: Send + Sync + 'static {
     /// Whether the store still accepts writes, and why not.
     fn health(&self) -> Result<()> {
         Ok(())
+    }
+    /// Whether other programs write to the same rows: then what is new must be looked for.
+    fn is_shared(&self) -> bool {
+        false
     }
 }
 

@@ -14,26 +14,20 @@ use std::fs::File;
 use std::io::ErrorKind;
 use std::ops::Bound;
 use std::path::Path;
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, OnceLock};
-use std::thread::JoinHandle;
 
 use redb::{
     Database, Durability, ReadableDatabase, ReadableTable, StorageBackend, Table, TableDefinition,
     WriteTransaction,
 };
 
+use super::group::{Group, door_is_closed};
 use super::{ChangeSet, Receipt, Records, Row, Scan, check, log_key, prefix_end};
 use crate::kernel::disk::sync_parent;
 use crate::kernel::error::{Error, Kind, Result};
 
 const ROWS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("rows");
 const LOGS: TableDefinition<'_, &str, u64> = TableDefinition::new("logs");
-
-/// How many sets one commit takes at most: enough to amortise a sync, few enough to answer soon.
-const GROUP_MAX: usize = 1024;
-/// How many sets may wait. Beyond it a caller waits in line, which is the backpressure.
-const QUEUE_MAX: usize = 4096;
 
 /// How a redb file is opened.
 #[derive(Debug, Clone, Copy)]
@@ -51,14 +45,8 @@ impl Default for Options {
 /// A store in a redb file.
 pub struct RedbRecords {
     db: Arc<Database>,
-    queue: Option<SyncSender<Waiting>>,
-    writer: Option<JoinHandle<()>>,
+    group: Group,
     closed: Arc<OnceLock<String>>,
-}
-
-struct Waiting {
-    set: ChangeSet,
-    answer: SyncSender<Result<Receipt>>,
 }
 
 impl RedbRecords {
@@ -92,15 +80,11 @@ impl RedbRecords {
         make_tables(&db)?;
         let db = Arc::new(db);
         let closed = Arc::new(OnceLock::new());
-        let (queue, waiting) = sync_channel(QUEUE_MAX);
-        let writer = std::thread::Builder::new()
-            .name("records".into())
-            .spawn({
-                let (db, closed) = (db.clone(), closed.clone());
-                move || write_groups(&db, &waiting, &closed)
-            })
-            .map_err(|source| Error::io("start the writer thread", source))?;
-        Ok(Self { db, queue: Some(queue), writer: Some(writer), closed })
+        let group = Group::start(usize::MAX, {
+            let (db, closed) = (db.clone(), closed.clone());
+            move |sets| write_or_close(&db, sets, &closed)
+        })?;
+        Ok(Self { db, group, closed })
     }
 }
 
@@ -150,53 +134,31 @@ fn make_tables(db: &Database) -> Result<()> {
     writing.commit().map_err(storage)
 }
 
-/// The writer thread: as long as someone may write.
-fn write_groups(db: &Database, waiting: &Receiver<Waiting>, closed: &OnceLock<String>) {
-    while let Ok(first) = waiting.recv() {
-        let mut group = vec![first];
-        while group.len() < GROUP_MAX {
-            match waiting.try_recv() {
-                Ok(next) => group.push(next),
-                Err(_) => break,
-            }
-        }
-        if let Some(why) = closed.get() {
-            answer_all(group, |_| Err(door_is_closed(why)));
-            continue;
-        }
-        match write_group(db, &group) {
-            Ok(answers) => {
-                let mut answers = answers.into_iter();
-                answer_all(group, |_| {
-                    answers.next().unwrap_or_else(|| Err(Error::internal("an answer is missing")))
-                });
-            }
-            Err(error) => {
-                // Which of the two kinds of failure it was decides who may go on: a full disk
-                // refused to grow before anything was promised, anything else is not known.
-                let why = error.to_string();
-                if error.kind() != Kind::Full {
-                    let _first_reason_stays = closed.set(why.clone());
-                }
-                let kind = error.kind();
-                answer_all(group, |_| Err(not_written(kind, &why)));
-            }
-        }
+/// What the writer thread does with a group.
+fn write_or_close(
+    db: &Database,
+    sets: &[ChangeSet],
+    closed: &OnceLock<String>,
+) -> Vec<Result<Receipt>> {
+    if let Some(why) = closed.get() {
+        return sets.iter().map(|_| Err(door_is_closed(why))).collect();
     }
-}
-
-fn answer_all(group: Vec<Waiting>, mut answer: impl FnMut(usize) -> Result<Receipt>) {
-    for (at, waiting) in group.into_iter().enumerate() {
-        // A waiter that is gone needs no answer; its set is written all the same.
-        let _gone = waiting.answer.send(answer(at));
-    }
+    write_group(db, sets).unwrap_or_else(|error| {
+        // Which of the two kinds of failure it was decides who may go on: a full disk
+        // refused to grow before anything was promised, anything else is not known.
+        let (kind, why) = (error.kind(), error.to_string());
+        if kind != Kind::Full {
+            let _first_reason_stays = closed.set(why.clone());
+        }
+        sets.iter().map(|_| Err(not_written(kind, &why))).collect()
+    })
 }
 
 /// Applies every set of a group in one durable transaction.
-fn write_group(db: &Database, group: &[Waiting]) -> Result<Vec<Result<Receipt>>> {
+fn write_group(db: &Database, sets: &[ChangeSet]) -> Result<Vec<Result<Receipt>>> {
     let mut writing = db.begin_write().map_err(storage)?;
     writing.set_durability(Durability::Immediate).map_err(storage)?;
-    let answers = apply_group(&writing, group)?;
+    let answers = apply_group(&writing, sets)?;
     if answers.iter().any(Result::is_ok) {
         writing.commit().map_err(storage)?;
     } else {
@@ -205,10 +167,10 @@ fn write_group(db: &Database, group: &[Waiting]) -> Result<Vec<Result<Receipt>>>
     Ok(answers)
 }
 
-fn apply_group(writing: &WriteTransaction, group: &[Waiting]) -> Result<Vec<Result<Receipt>>> {
+fn apply_group(writing: &WriteTransaction, sets: &[ChangeSet]) -> Result<Vec<Result<Receipt>>> {
     let mut rows = writing.open_table(ROWS).map_err(storage)?;
     let mut logs = writing.open_table(LOGS).map_err(storage)?;
-    group.iter().map(|waiting| apply_one(&mut rows, &mut logs, &waiting.set)).collect()
+    sets.iter().map(|set| apply_one(&mut rows, &mut logs, set)).collect()
 }
 
 /// The outer result is the store's, the inner one the set's own.
@@ -317,39 +279,12 @@ impl Records for RedbRecords {
 
     fn apply(&self, set: ChangeSet) -> Result<Receipt> {
         self.health()?;
-        let (answer, receipt) = sync_channel(1);
-        let queue = self.queue.as_ref().ok_or_else(|| door_is_closed("it was shut"))?;
-        match queue.try_send(Waiting { set, answer }) {
-            Ok(()) => {}
-            Err(TrySendError::Full(waiting)) => {
-                queue.send(waiting).map_err(|_gone| door_is_closed("its writer is gone"))?;
-            }
-            Err(TrySendError::Disconnected(_)) => return Err(door_is_closed("its writer is gone")),
-        }
-        receipt.recv().map_err(|_gone| door_is_closed("its writer is gone"))?
+        self.group.apply(set)
     }
 
     fn health(&self) -> Result<()> {
         self.closed.get().map_or(Ok(()), |why| Err(door_is_closed(why)))
     }
-}
-
-impl Drop for RedbRecords {
-    fn drop(&mut self) {
-        // Closing the queue ends the writer once it has answered whoever waits.
-        self.queue = None;
-        if let Some(writer) = self.writer.take() {
-            let _panicked = writer.join();
-        }
-    }
-}
-
-fn door_is_closed(why: &str) -> Error {
-    Error::new(
-        Kind::Unavailable,
-        "store_closed",
-        format!("the store accepts no more writes until it is opened again: {why}"),
-    )
 }
 
 fn not_written(kind: Kind, why: &str) -> Error {
