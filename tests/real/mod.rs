@@ -1,19 +1,22 @@
 #![cfg(test)]
 //! The real daemon with the demo's content, driven by what its users bring: a browser, Python's
-//! data packages, a generator of requests made from the API's description.
+//! data packages, a generator of requests made from the API's description; and MongoDB.
 //!
 //! The suites need `REAL_VENV`, a Python virtual environment with `requirements.txt` installed, and
 //! the browser suite Chromium with its driver: `scripts/install-test-components.sh` installs both.
 //! Without it each suite says that it was skipped.
 
-use std::io::Write as _;
-use std::path::{Path, PathBuf};
+#[cfg(feature = "mongo")]
+mod mongo;
+
+use std::path::Path;
 use std::process::Command;
 use std::sync::OnceLock;
 
 use serde_json::json;
 
 use super::support::daemon::{Daemon, Home};
+use super::support::real_venv;
 
 /// A folder that the demo filled, and the password it printed.
 struct Filled {
@@ -44,17 +47,6 @@ impl Filled {
     }
 }
 
-/// The virtual environment; without one the suite is skipped, aloud.
-fn venv(suite: &str) -> Option<PathBuf> {
-    if let Some(venv) = std::env::var_os("REAL_VENV") {
-        return Some(venv.into());
-    }
-    // Print macros are captured, and a suite that was skipped in silence passes for one that ran.
-    let line = format!("SKIPPED real::{suite}: needs REAL_VENV, see tests/real/mod.rs\n");
-    std::io::stderr().write_all(line.as_bytes()).unwrap();
-    None
-}
-
 /// An API token with every scope, for `user`.
 fn token(daemon: &Daemon, admin: &str, user: &str) -> String {
     let body = json!({"name": "suite", "scopes": ["*:write"], "user": user});
@@ -65,7 +57,7 @@ fn token(daemon: &Daemon, admin: &str, user: &str) -> String {
 
 /// Runs one script against a daemon of its own.
 fn run(suite: &str) {
-    let Some(venv) = venv(suite) else { return };
+    let Some(venv) = real_venv(suite) else { return };
     let (home, password) = Filled::copy();
     let daemon = home.serve();
     let body = json!({"username": "admin", "password": password});
