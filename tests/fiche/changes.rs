@@ -52,10 +52,13 @@ async fn changes_are_numbered_and_tell_the_card_as_it_stood() {
     api.get("/changes?after=x").await.problem(422, "bad_after");
 }
 
-/// The next events of a stream, as far as they fill `count`.
+/// The next events of a stream that tell a change, as far as they fill `count`.
 async fn events(body: &mut axum::body::BodyDataStream, count: usize) -> Vec<(u64, String, Value)> {
     let mut text = String::new();
-    while text.matches("\n\n").count() < count {
+    let tells = |event: &str| event.lines().any(|line| line.starts_with("data:"));
+    while text.split_terminator("\n\n").filter(|event| tells(event)).count() < count
+        || !text.ends_with("\n\n")
+    {
         let piece = tokio::time::timeout(Duration::from_secs(30), body.next()).await;
         text.push_str(std::str::from_utf8(&piece.unwrap().unwrap().unwrap()).unwrap());
     }
@@ -64,6 +67,7 @@ async fn events(body: &mut axum::body::BodyDataStream, count: usize) -> Vec<(u64
         line.unwrap().trim().to_owned()
     };
     text.split_terminator("\n\n")
+        .filter(|event| tells(event))
         .map(|event| {
             (
                 field(event, "id:").parse().unwrap(),
@@ -83,6 +87,17 @@ async fn stream(api: &Api, query: &str, last: Option<&str>) -> axum::body::BodyD
     assert_eq!(response.status(), StatusCode::OK);
     assert_eq!(response.headers()["content-type"], "text/event-stream");
     response.into_body().into_data_stream()
+}
+
+#[tokio::test]
+async fn a_stream_says_where_it_begins_before_anything_changes() {
+    let api = Api::new();
+    save(&api.fiche, small("before")).unwrap();
+    for (query, begins) in [("", "id: 1\n\n"), ("?after=0", "id: 0\n\n")] {
+        let mut body = stream(&api, query, None).await;
+        let piece = tokio::time::timeout(Duration::from_secs(30), body.next()).await;
+        assert_eq!(piece.unwrap().unwrap().unwrap(), begins);
+    }
 }
 
 #[tokio::test]

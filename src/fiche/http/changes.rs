@@ -77,8 +77,14 @@ pub(super) async fn stream(
         let changes = follow.next().await?;
         Some((stream::iter(changes.into_iter().map(|change| Ok(event(&change)))), follow))
     });
+    let begin = stream::once(async move { Ok(beginning(after)) });
     let keep_alive = KeepAlive::new().interval(HEARTBEAT);
-    Ok(Sse::new(events.flatten()).keep_alive(keep_alive))
+    Ok(Sse::new(begin.chain(events.flatten())).keep_alive(keep_alive))
+}
+
+/// Tells nothing but an id: whoever is cut off before the first change knows where to go on.
+fn beginning(after: u64) -> Event {
+    Event::default().id(after.to_string())
 }
 
 fn event(change: &Change) -> Event {
