@@ -15,7 +15,7 @@ use std::sync::OnceLock;
 
 use serde_json::json;
 
-use super::support::daemon::{Daemon, Home};
+use super::support::daemon::{Daemon, Home, program};
 use super::support::real_venv;
 
 /// A folder that the demo filled, and the password it printed.
@@ -71,6 +71,7 @@ fn run(suite: &str) {
         .env("SUITE_PASSWORD", password)
         .env("SUITE_TOKEN", token(&daemon, &jwt, "admin"))
         .env("SUITE_FOLDER", home.path())
+        .env("SUITE_PROGRAM", program())
         .env_remove("HTTP_PROXY")
         .env_remove("http_proxy")
         .env("NO_PROXY", "127.0.0.1,localhost")
@@ -89,6 +90,11 @@ fn pages_in_a_browser() {
 #[test]
 fn an_outside_consumer() {
     run("consumer");
+}
+
+#[test]
+fn the_python_client() {
+    run("client");
 }
 
 #[test]

@@ -127,7 +127,8 @@ impl Home {
     }
 }
 
-fn program() -> PathBuf {
+/// The program under test.
+pub(crate) fn program() -> PathBuf {
     // Long runs take a binary that was built for speed.
     std::env::var_os("CRASH_BINARY")
         .map_or_else(|| env!("CARGO_BIN_EXE_dripctl").into(), Into::into)
