@@ -174,6 +174,16 @@ impl App {
         all.into_iter().fold(Routes::new("system"), Routes::and)
     }
 
+    /// The paths that the clients of Drip 0.1 call, by the setting that says where they are.
+    pub fn compat_routes(&self) -> Vec<(&'static str, Routes)> {
+        let mut all = Vec::new();
+        #[cfg(feature = "fiche")]
+        all.extend(
+            self.fiche.clone().map(|fiche| ("compat.fiche", crate::fiche::compat::routes(fiche))),
+        );
+        all
+    }
+
     /// Asks each store whether it is open, by name.
     pub fn checks(&self) -> Vec<(&'static str, Check)> {
         let check = |(name, records): (&'static str, SharedRecords)| -> (&'static str, Check) {

@@ -9,6 +9,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::context::Context;
 use crate::app::{self, App};
+use crate::kernel::cli::Output;
 use crate::kernel::clock::SystemClock;
 use crate::kernel::config::Settings;
 use crate::kernel::disk::DataFolder;
@@ -37,11 +38,7 @@ pub(super) async fn run(arguments: Serve, context: &Context) -> Result<()> {
     if !daemon.app.access.has_users()? {
         tracing::warn!("there is no account yet: stop the daemon and run `dripctl create-admin`");
     }
-    let (url, folder) = (format!("http://{}", daemon.address), daemon.folder());
-    context.out.done(
-        &format!("dripctl serves {folder} on {url}"),
-        &serde_json::json!({"url": url, "data": folder, "pid": std::process::id()}),
-    )?;
+    daemon.announce(context.out)?;
     daemon.serve().await
 }
 
@@ -58,6 +55,8 @@ pub(super) struct Daemon {
     pub(super) address: SocketAddr,
     listener: TcpListener,
     server: Server,
+    /// The paths of Drip 0.1, where the settings ask for them.
+    old: Vec<server::Listening>,
     shutdown: Shutdown,
 }
 
@@ -71,6 +70,12 @@ impl Daemon {
         let listener = server::listen(settings.text("server.listen")?, config.behind_proxy).await?;
         let address =
             listener.local_addr().map_err(|source| Error::io("ask for the port", source))?;
+        let mut old = Vec::new();
+        if let Some(compat) = server::Compat::read(settings, &config)? {
+            for (setting, routes) in app.compat_routes() {
+                old.push(compat.listen(settings, setting, routes).await?);
+            }
+        }
         app.folder.announce(&address.to_string())?;
         app.start_workers();
         #[cfg(feature = "web")]
@@ -80,19 +85,39 @@ impl Daemon {
         let pages = web::Web::of(&app, server.table(), behind_proxy);
         #[cfg(feature = "web")]
         let server = server.with_pages(web::routes(pages));
-        Ok(Self { app, address, listener, server, shutdown })
+        Ok(Self { app, address, listener, server, old, shutdown })
     }
 
     pub(super) fn folder(&self) -> String {
         self.app.folder.path().display().to_string()
     }
 
+    /// Says where it serves.
+    fn announce(&self, out: Output) -> Result<()> {
+        let (url, folder) = (format!("http://{}", self.address), self.folder());
+        let mut old = serde_json::Map::new();
+        for listening in &self.old {
+            let (setting, url) = (listening.setting, format!("http://{}", listening.address));
+            if !out.is_json() {
+                out.line(&format!("the paths of Drip 0.1 ({setting}) are at {url}"))?;
+            }
+            old.insert(setting.to_owned(), url.into());
+        }
+        let said = serde_json::json!({
+            "url": url, "data": folder, "pid": std::process::id(), "compat": old,
+        });
+        out.done(&format!("dripctl serves {folder} on {url}"), &said)
+    }
+
     /// Serves until the end.
     pub(super) async fn serve(self) -> Result<()> {
-        let Self { app, listener, server, shutdown, .. } = self;
-        let outcome = server.serve(listener, shutdown).await;
+        let Self { app, listener, server, old, shutdown, .. } = self;
+        let grace = server.config.grace;
+        let old = old.into_iter().map(|listening| listening.serve(shutdown.clone(), grace));
+        let old = futures::future::try_join_all(old);
+        let (outcome, old) = futures::future::join(server.serve(listener, shutdown), old).await;
         app.close().await;
-        outcome
+        outcome.and(old.map(drop))
     }
 }
 

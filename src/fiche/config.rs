@@ -1,14 +1,23 @@
 //! The settings of fiche.
 
 use crate::kernel::Result;
-use crate::kernel::config::{Key, KeyKind, Settings};
+use crate::kernel::config::{Key, KeyKind, Rule, Settings};
 
-/// What `drip.toml` may say under `[fiche]`.
-pub const KEYS: &[Key] = &[Key::optional(
-    "fiche.records",
-    KeyKind::Text,
-    "Where cards are kept, when not in the data folder.",
-)];
+/// What `drip.toml` may say under `[fiche]`, and where the old paths of fiche are.
+pub const KEYS: &[Key] = &[
+    Key::optional(
+        "fiche.records",
+        KeyKind::Text,
+        "Where cards are kept, when not in the data folder.",
+    ),
+    Key::new(
+        "compat.fiche",
+        KeyKind::Text,
+        r#""127.0.0.1:11811""#,
+        "Where the paths of fiche in Drip 0.1 are: /info_manager and /observer.",
+    )
+    .must(Rule::Address),
+];
 
 /// The settings, read.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

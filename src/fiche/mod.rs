@@ -36,6 +36,8 @@ mod changes;
 pub mod cli;
 #[cfg(feature = "client")]
 pub mod client;
+#[cfg(feature = "http")]
+pub mod compat;
 mod config;
 mod diff;
 mod draft;
@@ -45,6 +47,8 @@ mod format;
 pub mod http;
 mod lineage;
 mod model;
+#[cfg(feature = "http")]
+mod old;
 mod plan;
 mod refs;
 #[cfg(feature = "script")]

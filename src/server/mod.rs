@@ -11,11 +11,14 @@ use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, from_fn_with_state};
 use tokio::net::TcpListener;
 
+mod compat;
 mod health;
 mod metrics;
 mod middleware;
+mod network;
 mod openapi;
 
+pub use compat::{Compat, Listening};
 pub use health::Health;
 pub use openapi::describe;
 
@@ -125,33 +128,39 @@ impl Server {
     /// Serves on `listener` until `shutdown` begins, then lets requests end for the grace period.
     pub async fn serve(self, listener: TcpListener, shutdown: Shutdown) -> Result<()> {
         let grace = self.config.grace;
-        let router = self.into_router().into_make_service_with_connect_info::<SocketAddr>();
-        let ended = shutdown.clone();
-        let serving =
-            axum::serve(listener, router).with_graceful_shutdown(async move { ended.wait().await });
-        let over = async {
-            shutdown.wait().await;
-            tokio::time::sleep(grace).await;
-        };
-        tokio::select! {
-            outcome = async { serving.await } => {
-                outcome.map_err(|source| Error::io("serve", source))
-            }
-            () = over => {
-                tracing::warn!("requests were still open after the grace period and were cut");
-                Ok(())
-            }
+        serve_until(self.into_router(), listener, shutdown, grace).await
+    }
+}
+
+async fn serve_until(
+    router: Router,
+    listener: TcpListener,
+    shutdown: Shutdown,
+    grace: Duration,
+) -> Result<()> {
+    let service = router.into_make_service_with_connect_info::<SocketAddr>();
+    let ended = shutdown.clone();
+    let serving =
+        axum::serve(listener, service).with_graceful_shutdown(async move { ended.wait().await });
+    let over = async {
+        shutdown.wait().await;
+        tokio::time::sleep(grace).await;
+    };
+    tokio::select! {
+        outcome = async { serving.await } => {
+            outcome.map_err(|source| Error::io("serve", source))
+        }
+        () = over => {
+            tracing::warn!("requests were still open after the grace period and were cut");
+            Ok(())
         }
     }
 }
 
 /// Listens on `address`; a port in use is told as such.
 pub async fn listen(address: &str, behind_proxy: bool) -> Result<TcpListener> {
-    let addresses: Vec<SocketAddr> = tokio::net::lookup_host(address)
-        .await
-        .map_err(|source| bad_address(address, &source))?
-        .collect();
-    if !behind_proxy && addresses.iter().any(|address| !address.ip().is_loopback()) {
+    let addresses = resolve(address).await?;
+    if !behind_proxy && is_open(&addresses) {
         return Err(Error::new(
             Kind::Config,
             "not_loopback",
@@ -161,11 +170,26 @@ pub async fn listen(address: &str, behind_proxy: bool) -> Result<TcpListener> {
             ),
         ));
     }
-    TcpListener::bind(addresses.as_slice()).await.map_err(|source| match source.kind() {
+    bind(address, &addresses, "choose another with --listen").await
+}
+
+async fn resolve(address: &str) -> Result<Vec<SocketAddr>> {
+    let found = tokio::net::lookup_host(address).await;
+    Ok(found.map_err(|source| bad_address(address, &source))?.collect())
+}
+
+/// Whether other machines can reach one of these.
+fn is_open(addresses: &[SocketAddr]) -> bool {
+    addresses.iter().any(|address| !address.ip().is_loopback())
+}
+
+/// Takes a port; `cure` says what to do when another has it.
+async fn bind(address: &str, addresses: &[SocketAddr], cure: &str) -> Result<TcpListener> {
+    TcpListener::bind(addresses).await.map_err(|source| match source.kind() {
         std::io::ErrorKind::AddrInUse => Error::new(
             Kind::Conflict,
             "port_in_use",
-            format!("{address} is in use by another program: choose another with --listen"),
+            format!("{address} is in use by another program: {cure}"),
         ),
         _ => bad_address(address, &source),
     })

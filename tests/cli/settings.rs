@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use drip::app;
-use drip::kernel::config::{LoadOptions, Settings, sample};
+use drip::kernel::config::{LoadOptions, Settings, import, sample};
 
 #[test]
 fn the_sample_is_up_to_date_and_says_nothing_but_the_defaults() {
@@ -33,5 +33,27 @@ fn the_sample_is_up_to_date_and_says_nothing_but_the_defaults() {
     assert_eq!(from_sample.len(), defaults.len());
     for (line, default) in from_sample.iter().zip(&defaults) {
         assert_eq!((line.key, &line.value), (default.key, &default.value));
+    }
+}
+
+#[test]
+fn what_is_imported_from_0_1_loads_here_with_all_that_has_a_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let yaml = folder.path().join("drip_config.yaml");
+    let text = "drip_webui_port: 22315\nfiche: {host: 127.0.0.1, port: 11811}\n\
+                dashare: {host: 127.0.0.1, port: 11911, auto_approve: yes}\natom: {port: 11020}\n";
+    std::fs::write(&yaml, text).unwrap();
+    let schema = app::schema();
+    let imported = import::import(&[yaml], &schema).unwrap();
+    let file = folder.path().join("drip.toml");
+    std::fs::write(&file, &imported.toml).unwrap();
+    let settings = Settings::load(LoadOptions::new(&schema).file(Some(file))).unwrap();
+    assert_eq!(settings.text("compat.fiche").unwrap(), "127.0.0.1:11811");
+    assert!(!settings.bool("compat.enabled").unwrap());
+    let notes = imported.notes.join("\n");
+    assert!(notes.contains("compat.enabled = true"), "{notes}");
+    for later in ["compat.dashare", "compat.atom", "compat.auto_approve"] {
+        let told = notes.lines().any(|note| note.contains(later) && note.contains("comment"));
+        assert_eq!(told, settings.source(later).is_none(), "{later}: {notes}");
     }
 }

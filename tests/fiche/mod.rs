@@ -19,6 +19,8 @@ use tower::ServiceExt as _;
 mod bundle;
 mod cards;
 mod changes;
+#[cfg(all(feature = "cli", feature = "http", feature = "redb"))]
+mod compat;
 mod lineage;
 #[cfg(feature = "cli")]
 mod remote;

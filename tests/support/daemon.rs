@@ -118,7 +118,7 @@ impl Home {
         let log = self.folder.path().join("daemon.log");
         let child =
             command.stdout(Stdio::piped()).stderr(File::create(&log).unwrap()).spawn().unwrap();
-        let mut daemon = Daemon { child, address: String::new(), log };
+        let mut daemon = Daemon { child, address: String::new(), old: None, log };
         match daemon.read_address() {
             Some(address) => daemon.address = address,
             None => return Err(daemon.ended()),
@@ -159,6 +159,8 @@ pub(crate) struct Ended {
 pub(crate) struct Daemon {
     child: Child,
     address: String,
+    /// Where the paths of Drip 0.1 are, if they are anywhere.
+    old: Option<String>,
     log: PathBuf,
 }
 
@@ -173,6 +175,9 @@ impl Daemon {
                 // Whatever it says later must find a reader.
                 std::thread::spawn(move || std::io::copy(&mut lines, &mut std::io::sink()));
                 return Some(address);
+            }
+            if let Some((_, address)) = line.trim_end().split_once(" are at http://") {
+                self.old = Some(address.to_owned());
             }
             line.clear();
         }
@@ -205,6 +210,11 @@ impl Daemon {
     /// Calls to it, as no one.
     pub(crate) fn http(&self) -> Http {
         Http::new(&self.address)
+    }
+
+    /// Calls to the paths of Drip 0.1, where the settings ask for them.
+    pub(crate) fn old(&self) -> Option<Http> {
+        self.old.as_deref().map(Http::new)
     }
 
     /// Signs in and answers the JWT.

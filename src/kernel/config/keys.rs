@@ -9,7 +9,7 @@ const DAY_MS: i64 = 86_400_000;
 const KIB: i64 = 1 << 10;
 const TIB: i64 = 1 << 40;
 
-/// Sections `server`, `modules`, `access` and `script`.
+/// Sections `server`, `modules`, `compat`, `access` and `script`.
 pub const KERNEL_KEYS: &[Key] = &[
     Key::new(
         "server.listen",
@@ -63,6 +63,25 @@ pub const KERNEL_KEYS: &[Key] = &[
         "The modules that this daemon serves.",
     )
     .must(Rule::OneOf(MODULES)),
+    Key::new(
+        "compat.enabled",
+        Bool,
+        "false",
+        "Answer the clients of Drip 0.1 too, each module on an address of its own. They show no credential.",
+    ),
+    Key::new(
+        "compat.role",
+        Text,
+        r#""publisher""#,
+        "What those clients may do: viewer only reads, publisher also writes.",
+    )
+    .must(Rule::OneOf(&["viewer", "publisher"])),
+    Key::new(
+        "compat.from",
+        List,
+        r#"["127.0.0.1/32", "::1/128"]"#,
+        "The addresses, or networks such as \"10.0.0.0/24\", that they may call from.",
+    ),
     Key::new(
         "access.argon2_memory",
         Bytes,

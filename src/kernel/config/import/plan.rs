@@ -193,9 +193,9 @@ impl Plan {
     fn module(&mut self, module: Option<&'static str>, group: Group) {
         match module {
             None => self.listen("server.listen", "22315", group),
-            Some("fiche") => self.listen("compat.fiche", "11811", group),
-            Some("dashare") => self.listen("compat.dashare", "11911", group),
-            Some("atom") => self.listen("compat.atom", "11020", group),
+            Some("fiche") => self.old_paths("compat.fiche", "11811", group),
+            Some("dashare") => self.old_paths("compat.dashare", "11911", group),
+            Some("atom") => self.old_paths("compat.atom", "11020", group),
             Some("cask") => self.store(group),
             Some(_) => self.forget_all(group),
         }
@@ -208,6 +208,15 @@ impl Plan {
                 "it is open to other machines: name the hosts they may use in `server.allowed_hosts`",
             );
             self.propose(key, address, from, remark);
+        }
+        self.forget_all(group);
+    }
+
+    /// Where a module listened, its old paths can be; nothing is there before someone says so.
+    fn old_paths(&mut self, key: &'static str, port: &str, mut group: Group) {
+        if let Some((address, from)) = address(&mut group, "127.0.0.1", port) {
+            let remark = "the paths of 0.1 are there only with `compat.enabled = true`, for those that `compat.from` names";
+            self.propose(key, address, from, Some(remark));
         }
         self.forget_all(group);
     }

@@ -152,7 +152,7 @@ fn sections_that_people_grew_are_understood_too() {
     `cask.s3.access_key`: `minioadmin` is what everyone tries first: take another name
     drip_config.yaml: minio.endpoint: `cask.blobs = "minio.example.org:9000"` is only a comment: this Drip has no such setting
     `cask.blobs`: this MinIO is on another machine: name it as the place for artifacts if it shall stay so
-    `compat.fiche`: it is open to other machines: name the hosts they may use in `server.allowed_hosts`
+    `compat.fiche`: the paths of 0.1 are there only with `compat.enabled = true`, for those that `compat.from` names
     drip_config.yaml: fiche.mongodb.uri: the password in the URL of MongoDB is a secret and was not copied: give the whole value as `DRIP_FICHE__RECORDS`, not in drip.toml
     drip_config.yaml: minio.secretKey: the secret key of MinIO is a secret and was not copied: put it into a file and name that as `cask.s3.secret_key_file`, or give it as `DRIP_CASK__S3__SECRET_KEY`
     drip_config.yaml: dashare.dashare_metadb_path: not taken over: Drip does not know it (value "D:\\Workspace\\dashare.db")
