@@ -1,5 +1,6 @@
 //! Cards as files: read in every usual form, compared with what there is, and saved all or none.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
@@ -7,12 +8,19 @@ use serde_json::{Map, Value, json};
 use super::{CardDraft, show};
 use crate::fiche::client::FicheClient;
 use crate::fiche::diff::{Changed, between};
-use crate::fiche::model::Card;
+use crate::fiche::error;
+use crate::fiche::model::{Card, Stage};
 use crate::kernel::cli::{Output, read_input};
 use crate::kernel::{Error, Fault, Kind, Result, Time};
 
 /// How deep folders are gone into.
 const DEPTH_MAX: usize = 16;
+
+/// A card, and where it was read.
+struct Placed {
+    place: String,
+    draft: CardDraft,
+}
 
 pub(super) async fn run(
     fiche: &FicheClient,
@@ -20,14 +28,15 @@ pub(super) async fn run(
     dry_run: bool,
     out: Output,
 ) -> Result<()> {
-    let drafts = read_all(files)?;
-    if drafts.is_empty() {
+    let placed = read_all(files)?;
+    if placed.is_empty() {
         return out.done("no cards there", &json!({"items": []}));
     }
     if dry_run {
-        return compare(fiche, &drafts, out).await;
+        return compare(fiche, &placed, out).await;
     }
-    let done = fiche.batch(&drafts).await?;
+    let drafts: Vec<CardDraft> = placed.iter().map(|placed| placed.draft.clone()).collect();
+    let done = fiche.batch(&drafts).await.map_err(|refused| in_files(refused, &placed))?;
     let count = |what: &str| done.get(what).and_then(Value::as_u64).unwrap_or(0);
     let said = format!(
         "{} cards: {} new, {} updated, {} as they were",
@@ -39,12 +48,32 @@ pub(super) async fn run(
     out.done(&said, &done)
 }
 
-/// Shows what saving them would change.
-async fn compare(fiche: &FicheClient, drafts: &[CardDraft], out: Output) -> Result<()> {
-    let mut told = Vec::new();
-    for draft in drafts {
+/// The daemon counts the cards it was sent; people know them by their files.
+fn in_files(refused: Error, placed: &[Placed]) -> Error {
+    let place = |fault: &Fault| {
+        let pointer = fault.pointer.trim_start_matches('/');
+        let (number, field) = pointer.split_once('/').unwrap_or((pointer, ""));
+        let card = number.parse().ok().and_then(|number: usize| placed.get(number));
+        card.map_or_else(
+            || fault.clone(),
+            |card| Fault::new(format!("{} /{field}", card.place), &fault.detail),
+        )
+    };
+    let faults: Vec<Fault> = refused.faults().iter().map(place).collect();
+    Error::new(refused.kind(), refused.code(), refused.detail()).with_faults(faults)
+}
+
+/// Shows what saving them would change, and which of them would be refused.
+async fn compare(fiche: &FicheClient, placed: &[Placed], out: Output) -> Result<()> {
+    let (mut told, mut faults) = (Vec::new(), Vec::new());
+    for Placed { place, draft } in placed {
         let card = fiche.find(draft.key()).await?;
+        let has = card.as_ref().map_or(Stage::default(), |card| card.stage);
+        let refusal = draft.stage.filter(|wanted| *wanted != has).map(|wanted| {
+            error::stage_is_moved_apart(draft.key(), has, wanted).detail().to_owned()
+        });
         let (word, changes) = match &card {
+            _ if refusal.is_some() => ("refused", Vec::new()),
             None => ("new", Vec::new()),
             Some(card) => {
                 let changes = differences(draft, card);
@@ -56,17 +85,23 @@ async fn compare(fiche: &FicheClient, drafts: &[CardDraft], out: Output) -> Resu
             show::changed(&changes, out)?;
         }
         told.push(json!({"card": draft.key().reference(), "would_be": word, "changes": changes}));
+        faults.extend(refusal.map(|why| Fault::new(format!("{place} /stage"), why)));
     }
     if out.is_json() {
-        return out.rows(&told, &[], "");
+        out.rows(&told, &[], "")?;
+    } else {
+        out.line("nothing was saved")?;
     }
-    out.line("nothing was saved")
+    if faults.is_empty() {
+        return Ok(());
+    }
+    Err(Error::invalid("stage_not_moved_by_save", "nothing of it would be saved", faults))
 }
 
 fn differences(draft: &CardDraft, card: &Card) -> Vec<Changed> {
     let after = Card {
         key: draft.key().clone(),
-        stage: draft.stage.unwrap_or(card.stage),
+        stage: card.stage,
         fields: draft.fields().clone(),
         revision: 0,
         created_at: Time::default(),
@@ -77,12 +112,13 @@ fn differences(draft: &CardDraft, card: &Card) -> Vec<Changed> {
 }
 
 /// Every card in the files; every fault of every file is named at once.
-fn read_all(files: &[String]) -> Result<Vec<CardDraft>> {
-    let mut paths = Vec::new();
+fn read_all(files: &[String]) -> Result<Vec<Placed>> {
+    let (mut paths, mut faults) = (Vec::new(), Vec::new());
     for file in files {
-        gather(Path::new(file), 0, &mut paths)?;
+        gather(Path::new(file), 0, &mut paths, &mut faults);
     }
-    let (mut drafts, mut faults) = (Vec::new(), Vec::new());
+    let mut read: Vec<Placed> = Vec::new();
+    let mut places = HashMap::new();
     for path in paths {
         let shown = path.display().to_string();
         let documents = match read_file(&shown) {
@@ -93,47 +129,73 @@ fn read_all(files: &[String]) -> Result<Vec<CardDraft>> {
             }
         };
         for (at, document) in documents.into_iter().enumerate() {
+            let place = format!("{shown} card {}", at + 1);
             match CardDraft::parse(document) {
-                Ok(draft) => drafts.push(draft),
-                Err(refused) => {
-                    let place = |fault: &Fault| {
-                        Fault::new(
-                            format!("{shown} card {} {}", at + 1, fault.pointer),
-                            &fault.detail,
-                        )
-                    };
-                    faults.extend(refused.faults().iter().map(place));
+                Ok(draft) => {
+                    if let Some(other) = places.insert(draft.key().clone(), place.clone()) {
+                        let why = format!("`{}` is in {other} already", draft.key().reference());
+                        faults.push(Fault::new(place.clone(), why));
+                    }
+                    read.push(Placed { place, draft });
                 }
+                Err(refused) => faults.extend(placed_faults(&place, &refused)),
             }
         }
     }
     if faults.is_empty() {
-        return Ok(drafts);
+        return Ok(read);
     }
     Err(Error::invalid("bad_card", "nothing was saved: not all of it is cards", faults))
 }
 
-/// The files of a folder that can hold cards, in the order of their names.
-fn gather(path: &Path, depth: usize, found: &mut Vec<PathBuf>) -> Result<()> {
+/// The faults of one card with its place in front; a refusal without faults is one.
+fn placed_faults(place: &str, refused: &Error) -> Vec<Fault> {
+    if refused.faults().is_empty() {
+        return vec![Fault::new(place, refused.detail())];
+    }
+    let placed = |fault: &Fault| {
+        let is_name = matches!(fault.pointer.as_str(), "/name" | "/version");
+        // YAML and TOML take 1.0 for a number.
+        let hint =
+            if is_name && fault.detail == "must be text" { ": put it in quotes" } else { "" };
+        Fault::new(format!("{place} {}", fault.pointer), format!("{}{hint}", fault.detail))
+    };
+    refused.faults().iter().map(placed).collect()
+}
+
+/// The files of a folder that can hold cards, in the order of their names. What is hidden is left.
+fn gather(path: &Path, depth: usize, found: &mut Vec<PathBuf>, faults: &mut Vec<Fault>) {
     if !path.is_dir() {
         found.push(path.to_owned());
-        return Ok(());
+        return;
     }
-    let unreadable = |source| Error::io(format!("read the folder {}", path.display()), source);
-    let entries = std::fs::read_dir(path).map_err(unreadable)?;
-    let mut inside = entries
-        .map(|entry| entry.map(|entry| entry.path()))
-        .collect::<std::io::Result<Vec<_>>>()
-        .map_err(unreadable)?;
+    let listed = std::fs::read_dir(path).and_then(|entries| {
+        entries.map(|entry| entry.map(|entry| entry.path())).collect::<std::io::Result<Vec<_>>>()
+    });
+    let mut inside = match listed {
+        Ok(inside) => inside,
+        Err(source) => {
+            let why = format!("the folder cannot be read: {source}");
+            return faults.push(Fault::new(path.display().to_string(), why));
+        }
+    };
     inside.sort();
-    for path in inside {
-        if path.is_dir() && depth < DEPTH_MAX {
-            gather(&path, depth + 1, found)?;
+    for path in inside.into_iter().filter(|path| !is_hidden(path)) {
+        if path.is_dir() {
+            if depth < DEPTH_MAX {
+                gather(&path, depth + 1, found, faults);
+            } else {
+                let why = format!("folders are gone into {DEPTH_MAX} deep and no deeper");
+                faults.push(Fault::new(path.display().to_string(), why));
+            }
         } else if form_of(&path.display().to_string()).is_some() {
             found.push(path);
         }
     }
-    Ok(())
+}
+
+fn is_hidden(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'))
 }
 
 #[derive(Clone, Copy)]
@@ -225,12 +287,46 @@ mod tests {
             "kind: model\nname: d\nversion: '1'\n---\nkind: model\nname: e\nversion: '1'\n",
         );
         write("notes.txt", "not a card");
-        let read = read_all(&[folder.path().display().to_string()]).unwrap();
-        let names: Vec<_> = read.iter().map(|draft| draft.key().name.as_str()).collect();
+        let read = read_all(&[folder.path().display().to_string()]).ok().unwrap();
+        let names: Vec<_> = read.iter().map(|read| read.draft.key().name.as_str()).collect();
         assert_eq!(names, ["a", "b", "c", "d", "e"]);
         write("f.json", r#"[{"kind": "gadget", "name": "f"}]"#);
         write("g.toml", "kind = ");
-        let refused = read_all(&[folder.path().display().to_string()]).unwrap_err();
+        let refused = read_all(&[folder.path().display().to_string()]).err().unwrap();
         assert_eq!(refused.faults().len(), 3, "{refused}");
+    }
+
+    #[test]
+    fn every_faulty_file_is_named_with_what_is_wrong_in_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name).display().to_string();
+        let write = |name: &str, text: &str| std::fs::write(path(name), text).unwrap();
+        std::fs::create_dir(folder.path().join(".git")).unwrap();
+        write(".git/config.json", "no card");
+        write("a.yaml", "kind: model\nname: a\nversion: 1.0\n");
+        write("b.yaml", "kind: model\nname: b\nversion: '1'\n---\n- kind: model\n---\n");
+        let large = format!(
+            "{{\"kind\": \"model\", \"name\": \"c\", \"version\": \"1\", \"remark\": \"{}\"}}",
+            "x".repeat(2 << 20)
+        );
+        write("c.json", &large);
+        write("d.json", r#"{"kind": "model", "name": "b", "version": "1"}"#);
+        write("e.toml", "kind = ");
+        let all = [folder.path().display().to_string(), path("missing.json")];
+        let refused = read_all(&all).err().unwrap();
+        let told: Vec<_> = refused.faults().iter().map(|fault| fault.pointer.clone()).collect();
+        let places = [
+            "a.yaml card 1 /version",
+            "b.yaml card 2 /name",
+            "b.yaml card 2 /version",
+            "c.json card 1",
+            "d.json card 1",
+            "e.toml",
+            "missing.json",
+        ];
+        assert_eq!(told, places.map(path), "{refused}");
+        let details: Vec<_> = refused.faults().iter().map(|fault| &fault.detail).collect();
+        assert!(details[0].ends_with("quotes"), "{}", details[0]);
+        assert!(details[4].contains("b.yaml card 1"), "{}", details[4]);
     }
 }

@@ -3,6 +3,7 @@
 mod apply;
 mod bulk;
 mod show;
+mod texts;
 
 use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use serde_json::{Value, json};
 
-use super::{Card, Direction};
+use super::{Card, Direction, texts};
 use crate::fiche::Change;
 use crate::fiche::diff::{Changed, Diff};
 use crate::fiche::lineage::{Edge, Lineage};
@@ -106,22 +106,21 @@ pub(super) fn diff(diff: &Diff, out: Output) -> Result<()> {
 pub(super) fn changed(changes: &[Changed], out: Output) -> Result<()> {
     for Changed { path, change, from, to } in changes {
         out.line(&out.bold(path))?;
-        if change != "added" {
-            out.line(&out.paint(RED, &format!("  - {}", short(from))))?;
-        }
-        if change != "removed" {
-            out.line(&out.paint(GREEN, &format!("  + {}", short(to))))?;
+        let (old, new) = match change.as_str() {
+            "added" => (None, Some(texts::short(to))),
+            "removed" => (Some(texts::short(from)), None),
+            _ => {
+                let (old, new) = texts::differing(from, to);
+                (Some(old), Some(new))
+            }
+        };
+        for (style, sign, text) in [(RED, '-', old), (GREEN, '+', new)] {
+            if let Some(text) = text {
+                out.line(&out.paint(style, &format!("  {sign} {text}")))?;
+            }
         }
     }
     Ok(())
-}
-
-fn short(value: &Value) -> String {
-    let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    if text.chars().count() <= 300 {
-        return text;
-    }
-    format!("{}…", text.chars().take(300).collect::<String>())
 }
 
 pub(super) fn changes(changes: &[Change], out: Output) -> Result<()> {
