@@ -47,7 +47,7 @@ mod format;
 pub mod http;
 mod lineage;
 mod model;
-#[cfg(feature = "http")]
+#[cfg(any(feature = "http", feature = "cli"))]
 mod old;
 mod plan;
 mod refs;

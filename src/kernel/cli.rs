@@ -93,15 +93,24 @@ impl Output {
 
     /// A bar for a transfer of `bytes`; hidden from machines and pipes.
     pub fn progress(self, what: &str, bytes: Option<u64>) -> ProgressBar {
-        if self.json || !std::io::stderr().is_terminal() {
-            return ProgressBar::hidden();
-        }
-        let bar = bytes.map_or_else(ProgressBar::new_spinner, ProgressBar::new);
         let shape = if bytes.is_some() {
             "{msg} {bar:30} {bytes}/{total_bytes} {bytes_per_sec} {eta}"
         } else {
             "{msg} {spinner} {bytes} {bytes_per_sec}"
         };
+        self.bar(what, bytes, shape)
+    }
+
+    /// A bar for so many things, counted; hidden from machines and pipes.
+    pub fn counting(self, what: &str, total: u64) -> ProgressBar {
+        self.bar(what, Some(total), "{msg} {bar:30} {pos}/{len} {eta}")
+    }
+
+    fn bar(self, what: &str, length: Option<u64>, shape: &str) -> ProgressBar {
+        if self.json || !std::io::stderr().is_terminal() {
+            return ProgressBar::hidden();
+        }
+        let bar = length.map_or_else(ProgressBar::new_spinner, ProgressBar::new);
         if let Ok(style) = ProgressStyle::with_template(shape) {
             bar.set_style(style);
         }

@@ -66,7 +66,7 @@ pub(super) async fn export(
     }
 }
 
-fn cut_off(source: reqwest::Error) -> Error {
+pub(super) fn cut_off(source: reqwest::Error) -> Error {
     Error::new(
         Kind::Unavailable,
         "connection_lost",

@@ -2,6 +2,7 @@
 
 mod apply;
 mod bulk;
+mod collections;
 mod show;
 mod texts;
 
@@ -127,10 +128,16 @@ pub enum Command {
         #[arg(long)]
         dry_run: bool,
     },
-    /// Take in cards as NDJSON, with the stages they have
+    /// Take in cards as NDJSON with the stages they have, or the collections of Drip 0.1
     Import {
-        /// The file; `-` for standard input
-        file: String,
+        /// A file of cards, `-` for standard input; or what Drip 0.1 kept in MongoDB: its URL
+        /// (mongodb://user:password@host/fiche?authSource=admin), a folder of `mongodump`, or files of
+        /// `mongoexport` named for their collections
+        #[arg(value_name = "SOURCE")]
+        source: String,
+        /// Only show what would be taken in; for the collections of Drip 0.1
+        #[arg(long)]
+        dry_run: bool,
     },
     /// Write all cards as NDJSON
     Export {
@@ -244,7 +251,15 @@ pub async fn run(command: Command, client: &Client, out: Output) -> Result<()> {
         }
         Command::Changes { after, .. } => bulk::follow(&fiche, after, out).await,
         Command::Apply { file, dry_run } => apply::run(&fiche, &file, dry_run, out).await,
-        Command::Import { file } => bulk::import(&fiche, &file, out).await,
+        Command::Import { source, dry_run } if collections::is_meant(&source) => {
+            Box::pin(collections::import(&fiche, &source, dry_run, out)).await
+        }
+        Command::Import { dry_run: true, .. } => Err(Error::new(
+            Kind::Usage,
+            "no_dry_run",
+            "a file of cards has no dry run here: `dripctl fiche apply --dry-run -f FILE` shows what it would change",
+        )),
+        Command::Import { source, .. } => bulk::import(&fiche, &source, out).await,
         Command::Export { kind, output } => {
             let kind = kind.as_deref().map(str::parse).transpose()?;
             bulk::export(&fiche, kind, output.as_deref(), out).await

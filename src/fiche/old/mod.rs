@@ -4,6 +4,11 @@
 //! A text that 0.1 took for references and that does not read as such is not lost: the card refers
 //! to what can be read, and keeps the whole text under `as_written`.
 
+#[cfg(feature = "cli")]
+pub(super) mod extended;
+#[cfg(feature = "cli")]
+pub(super) mod merge;
+
 use serde_json::{Map, Value};
 
 use super::draft::CardDraft;
@@ -14,7 +19,7 @@ use crate::kernel::{Result, Time};
 /// Where a card keeps texts of 0.1 that its own fields cannot give back.
 const AS_WRITTEN: &str = "as_written";
 /// Where an imported card keeps the time that 0.1 wrote beside it.
-const IMPORTED_TIME: &str = "imported_time";
+pub(super) const IMPORTED_TIME: &str = "imported_time";
 
 /// The fields that 0.1 had for a kind, beside name and version, in its order.
 pub(super) fn fields(kind: CardKind) -> impl Iterator<Item = &'static str> {

@@ -1,0 +1,94 @@
+//! `dripctl fiche import` of what Drip 0.1 kept in MongoDB: from the server itself, from a folder
+//! that `mongodump` made, or from files of `mongoexport`.
+//!
+//! Everything is read before anything is saved, because only the whole of a collection says which
+//! document of a card is the newest. Taking the same in again changes nothing, so an import that
+//! was cut off is simply run again.
+
+#[cfg(feature = "mongo")]
+mod bson;
+mod files;
+mod report;
+mod send;
+#[cfg(feature = "mongo")]
+mod server;
+
+use std::path::Path;
+
+use report::Report;
+
+use crate::fiche::client::FicheClient;
+use crate::fiche::old::merge::{Collection, Merge};
+#[cfg(not(feature = "mongo"))]
+use crate::kernel::Kind;
+use crate::kernel::cli::Output;
+use crate::kernel::{Error, Result};
+
+/// Whether a source is one of these, and not a file of cards.
+pub(super) fn is_meant(source: &str) -> bool {
+    is_url(source) || files::is_meant(Path::new(source))
+}
+
+fn is_url(source: &str) -> bool {
+    source.starts_with("mongodb://") || source.starts_with("mongodb+srv://")
+}
+
+pub(super) async fn import(
+    fiche: &FicheClient,
+    source: &str,
+    dry_run: bool,
+    out: Output,
+) -> Result<()> {
+    let mut merge = Merge::default();
+    let from = if is_url(source) {
+        read_server(source, &mut merge, out).await?
+    } else {
+        files::read(Path::new(source), &mut merge, out)?
+    };
+    let mut report = Report::new(from, dry_run);
+    for collection in Collection::ALL {
+        let Some(tally) = merge.tallies().get(&collection).copied() else {
+            continue;
+        };
+        let mut row = report::Row::new(collection, tally);
+        match collection.kind {
+            Some(kind) if dry_run => send::compare(fiche, &merge, kind, &mut row).await?,
+            Some(kind) => {
+                for (id, refused) in send::send(fiche, &merge, kind, &mut row, out).await? {
+                    row.rejected += 1;
+                    merge.reject(collection, id, &refused);
+                }
+            }
+            None => row.left = merge.observers(),
+        }
+        report.collections.push(row);
+    }
+    report.rejected = merge.rejected().to_vec();
+    report.show(out)?;
+    report.outcome()
+}
+
+#[cfg(feature = "mongo")]
+async fn read_server(url: &str, merge: &mut Merge, out: Output) -> Result<String> {
+    server::read(url, merge, out).await
+}
+
+#[cfg(not(feature = "mongo"))]
+#[expect(clippy::unused_async, reason = "the whole build waits for the server here")]
+async fn read_server(_url: &str, _merge: &mut Merge, _out: Output) -> Result<String> {
+    Err(not_built())
+}
+
+#[cfg(not(feature = "mongo"))]
+fn not_built() -> Error {
+    Error::new(
+        Kind::Usage,
+        "mongo_not_built",
+        "this build leaves MongoDB out: import files of `mongoexport` instead",
+    )
+}
+
+/// What a document of MongoDB says that cannot be read.
+fn damaged(why: impl std::fmt::Display) -> Error {
+    Error::invalid("bad_document", format!("the document cannot be read: {why}"), Vec::new())
+}
