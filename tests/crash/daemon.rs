@@ -13,7 +13,7 @@ use crate::support::oracle::Oracle;
 use crate::support::shim::{Class, Fault, Shim};
 
 /// A folder with an admin, whose token is answered: the starting point of every crash.
-fn start() -> (Home, String) {
+pub(super) fn start() -> (Home, String) {
     let home = Home::with_admin();
     let daemon = home.serve();
     let token = daemon.make_admin_token();
@@ -23,7 +23,7 @@ fn start() -> (Home, String) {
 
 /// The syncs to be killed at: every one when `CRASH_STEP` is 1, a handful when it is not set. The
 /// first and the second stand for themselves: there a store is being made.
-fn walk(count: u64) -> impl Iterator<Item = u64> {
+pub(super) fn walk(count: u64) -> impl Iterator<Item = u64> {
     let everyday = usize::try_from(count / 5).unwrap().max(1);
     let step = number_from_env("CRASH_STEP", everyday).max(1);
     let is_due = move |at: &u64| (*at - 1).is_multiple_of(step as u64) || *at == 2;

@@ -4,6 +4,10 @@
 
 #[cfg(all(feature = "cli", feature = "http", feature = "redb"))]
 mod accounts;
+#[cfg(all(feature = "cli", feature = "http", feature = "redb", feature = "fiche"))]
+mod cards;
+#[cfg(all(feature = "cli", feature = "http", feature = "redb", feature = "fiche"))]
+mod catalogue;
 #[cfg(all(feature = "cli", feature = "http", feature = "redb"))]
 mod daemon;
 #[cfg(all(feature = "demo", feature = "redb"))]

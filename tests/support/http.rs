@@ -45,12 +45,13 @@ impl Answer {
 pub(crate) struct Http {
     address: String,
     token: Option<String>,
+    retry_key: Option<String>,
 }
 
 impl Http {
     /// Calls to `host:port`, as no one.
     pub(crate) fn new(address: &str) -> Self {
-        Self { address: address.to_owned(), token: None }
+        Self { address: address.to_owned(), token: None, retry_key: None }
     }
 
     /// `host:port`.
@@ -60,6 +61,11 @@ impl Http {
 
     pub(crate) fn with_token(&self, token: &str) -> Self {
         Self { token: Some(token.to_owned()), ..self.clone() }
+    }
+
+    /// Calls that carry an `Idempotency-Key`.
+    pub(crate) fn with_retry_key(&self, key: &str) -> Self {
+        Self { retry_key: Some(key.to_owned()), ..self.clone() }
     }
 
     pub(crate) fn get(&self, path: &str) -> io::Result<Answer> {
@@ -105,6 +111,9 @@ impl Http {
         ];
         if let Some(token) = &self.token {
             head.push(format!("authorization: Bearer {token}"));
+        }
+        if let Some(key) = &self.retry_key {
+            head.push(format!("idempotency-key: {key}"));
         }
         if let Some(media_type) = media_type {
             head.push(format!("content-type: {media_type}"));
