@@ -24,6 +24,8 @@ const FAULTS_MAX: usize = 100;
 pub struct CardDraft {
     pub(super) key: CardKey,
     pub(super) fields: Map<String, Value>,
+    /// The same as text, as it will be kept.
+    pub(super) fields_json: String,
     pub(super) stage: Option<Stage>,
 }
 
@@ -107,11 +109,12 @@ impl CardDraft {
         let (Some(key), true) = (key, faults.is_empty()) else {
             return Err(error::bad_card(cut(faults)));
         };
-        let bytes = Value::Object(fields.clone()).to_string().len();
-        if bytes > CARD_MAX_BYTES {
-            return Err(error::card_too_large(bytes, CARD_MAX_BYTES));
+        let fields_json = serde_json::to_string(&fields)
+            .map_err(|source| Error::internal(format!("write a card: {source}")))?;
+        if fields_json.len() > CARD_MAX_BYTES {
+            return Err(error::card_too_large(fields_json.len(), CARD_MAX_BYTES));
         }
-        Ok(Self { key, fields, stage })
+        Ok(Self { key, fields, fields_json, stage })
     }
 }
 

@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::de::Error as _;
+use serde::ser::SerializeMap as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 
@@ -240,26 +241,26 @@ impl Card {
 
     /// The whole document, as clients see it.
     pub fn document(&self) -> Value {
-        let mut document = Map::new();
-        let mut put = |field: &str, value: Value| document.insert(field.to_owned(), value);
-        put("kind", self.key.kind.as_str().into());
-        put("name", self.key.name.as_str().into());
-        put("version", self.key.version.as_str().into());
-        put("stage", self.stage.as_str().into());
-        for (field, value) in &self.fields {
-            put(field, value.clone());
-        }
-        put("revision", self.revision.into());
-        put("created_at", self.created_at.to_string().into());
-        put("updated_at", self.updated_at.to_string().into());
-        put("saved_by", self.saved_by.as_str().into());
-        Value::Object(document)
+        serde_json::to_value(self).unwrap_or_default()
     }
 }
 
 impl Serialize for Card {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        self.document().serialize(to)
+        let mut document = to.serialize_map(Some(self.fields.len() + 8))?;
+        document.serialize_entry("kind", &self.key.kind)?;
+        document.serialize_entry("name", &self.key.name)?;
+        document.serialize_entry("version", &self.key.version)?;
+        document.serialize_entry("stage", &self.stage)?;
+        // None of these is named as one of the others: a draft does not take such in.
+        for (field, value) in &self.fields {
+            document.serialize_entry(field, value)?;
+        }
+        document.serialize_entry("revision", &self.revision)?;
+        document.serialize_entry("created_at", &self.created_at)?;
+        document.serialize_entry("updated_at", &self.updated_at)?;
+        document.serialize_entry("saved_by", &self.saved_by)?;
+        document.end()
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::draft::CardDraft;
 use super::error;
@@ -74,10 +74,9 @@ impl<'a> Plan<'a> {
             }
             wanted => wanted.unwrap_or(has),
         };
-        let fields_json = Value::Object(draft.fields.clone()).to_string();
         if let (Some(old), Some(head)) = (&old, alive) {
             // Equal text is equal content even where a number does not survive being read again.
-            let same = head.row.fields_json == fields_json || !draft.differs(&old.card);
+            let same = head.row.fields_json == draft.fields_json || !draft.differs(&old.card);
             if same && stage == has {
                 return Ok(Saved { card: old.card.clone(), outcome: Outcome::Unchanged });
             }
@@ -88,7 +87,7 @@ impl<'a> Plan<'a> {
             name: draft.key.name.to_string(),
             version: draft.key.version.to_string(),
             stage: stage.as_str().to_owned(),
-            fields_json,
+            fields_json: draft.fields_json.clone(),
             revision: head.as_ref().map_or(0, |head| head.row.revision) + 1,
             created_at: head.as_ref().map_or(self.now, |head| head.row.created_at),
             updated_at: self.now,
@@ -98,7 +97,17 @@ impl<'a> Plan<'a> {
             from_stage: (old.is_some() && stage != has).then(|| has.as_str().to_owned()),
             deleted: None,
         };
-        let card = self.replace(&draft.key, head, row, CARD_SAVED)?;
+        let card = Card {
+            key: draft.key.clone(),
+            stage,
+            fields: draft.fields.clone(),
+            revision: row.revision,
+            created_at: row.created_at,
+            updated_at: row.updated_at,
+            saved_by: row.saved_by.clone(),
+        };
+        self.change_references(&draft.key, old.as_ref().map(|old| &old.card.fields), &card.fields)?;
+        self.replace(&draft.key, head, row)?;
         Ok(Saved { card, outcome })
     }
 
@@ -144,7 +153,15 @@ impl<'a> Plan<'a> {
             from_stage: Some(card.stage.as_str().to_owned()),
             ..head.row.clone()
         };
-        self.replace(key, Some(head), row, CARD_STAGED)
+        let card = Card {
+            stage: to,
+            revision: row.revision,
+            updated_at: row.updated_at,
+            saved_by: row.saved_by.clone(),
+            ..card
+        };
+        self.replace(key, Some(head), row)?;
+        Ok(card)
     }
 
     /// The newest revision of a card that is there.
@@ -173,22 +190,15 @@ impl<'a> Plan<'a> {
         Ok(head)
     }
 
-    /// Puts a new revision in the place of the newest, which becomes an earlier one.
-    fn replace(
+    /// Makes the rows that lead back to a card those of its new content.
+    fn change_references(
         &mut self,
         key: &CardKey,
-        head: Option<Head>,
-        row: CardV1,
-        event: &str,
-    ) -> Result<Card> {
-        let card = row.read()?.card;
-        let mut gone = match &head {
-            Some(head) if head.row.is_alive() => {
-                reference_rows(key, &head.row.read()?.card.fields)?
-            }
-            _ => std::collections::BTreeMap::new(),
-        };
-        for (reference, value) in reference_rows(key, &card.fields)? {
+        old: Option<&Map<String, Value>>,
+        new: &Map<String, Value>,
+    ) -> Result<()> {
+        let mut gone = old.map(|old| reference_rows(key, old)).transpose()?.unwrap_or_default();
+        for (reference, value) in reference_rows(key, new)? {
             if gone.remove(&reference).as_ref() != Some(&value) {
                 self.change(|set| set.put(reference, Expect::Any, value));
             }
@@ -196,15 +206,19 @@ impl<'a> Plan<'a> {
         for (reference, _) in gone {
             self.change(|set| set.delete(reference, Expect::Any));
         }
+        Ok(())
+    }
+
+    /// Puts a new revision in the place of the newest, which becomes an earlier one, and tells of it.
+    fn replace(&mut self, key: &CardKey, head: Option<Head>, row: CardV1) -> Result<()> {
         if let Some(old) = &head {
             let value = encode(&old.row)?;
             let earlier = revision_row(key, old.row.revision);
             self.change(|set| set.put(earlier, Expect::Any, value));
         }
-        let revision = row.revision;
+        let (revision, event) = (row.revision, row.event.clone());
         self.put_head(key, head.map(|head| head.row_revision), row)?;
-        self.tell(key, revision, event)?;
-        Ok(card)
+        self.tell(key, revision, &event)
     }
 
     /// Writes a card's row, if it is still as it was read: the guard of the whole set.

@@ -57,7 +57,7 @@ impl From<drip::Conditions> for Conditions {
 }
 
 fn answer(card: &Card) -> Response {
-    (etag(card.revision), Json(card.document())).into_response()
+    (etag(card.revision), Json(card)).into_response()
 }
 
 /// `PUT /api/v1/cards/{kind}/{name}/{version}`
