@@ -5,6 +5,7 @@
 //! | `card/{kind}/{name}/{version}` | the newest revision, also of a deleted card |
 //! | `rev/{kind}/{name}/{version}/{revision}` | every earlier revision |
 //! | `ref/{to kind or *}/{to name}/{kind}/{name}/{version}` | that the last three refer to the first two |
+//! | `compat-observer/{name}/{version}` | an observer of 0.1, see `compat/observers.rs` |
 //! | `feed/…`, `audit/…`, `idempotency/…` | as the kernel has them |
 //!
 //! A card's row is never removed, so its row revision only grows and guards every write.

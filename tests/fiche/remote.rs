@@ -163,3 +163,74 @@ async fn every_command_does_what_it_says() {
     let usage = remote.run(&["get", "wind"]).await.unwrap_err();
     assert_eq!((usage.code(), usage.kind().exit_code()), ("bad_card_name", 2));
 }
+
+#[tokio::test]
+async fn the_collections_of_0_1_are_taken_in_from_files_and_again_without_a_change() {
+    let remote = Remote::new().await;
+    let folder = tempfile::tempdir().unwrap();
+    let dump = folder.path().join("dump");
+    std::fs::create_dir_all(dump.join("fiche")).unwrap();
+    let path = dump.display().to_string();
+    let write = |documents: &[serde_json::Value]| {
+        let lines: Vec<String> = documents.iter().map(ToString::to_string).collect();
+        std::fs::write(dump.join("fiche/model_info.json"), lines.join("\n")).unwrap();
+    };
+    let save = |name: &str, day: u32, summary: &str| {
+        let time = json!({"$date": format!("2022-05-{day:02}T08:00:00Z")});
+        json!({
+            "_id": {"$oid": format!("{day:024x}")}, "name": name, "version": "1", "time": time,
+            "summary": summary, "config": "{}", "remark": "", "data": "scada, 见 https://x.org",
+        })
+    };
+    // More than one call carries, and each twice.
+    let mut documents = Vec::new();
+    for number in 0..1200 {
+        let name = format!("m{number}");
+        documents.push(save(&name, 30, "new"));
+        documents.push(save(&name, 1, "old"));
+    }
+    write(&documents);
+    remote.run(&["import", "--dry-run", &path]).await.unwrap();
+    assert_eq!(remote.fiche.last_number().unwrap(), 0);
+    remote.run(&["import", &path]).await.unwrap();
+    assert_eq!(remote.fiche.last_number().unwrap(), 1200);
+    let card = remote.fiche.get(CardKind::MODEL, "m7", "1").unwrap();
+    assert_eq!((card.text("summary"), &card.fields["data"]), ("new", &json!(["scada"])));
+    assert_eq!(card.fields["as_written"]["data"], "scada, 见 https://x.org");
+    assert_eq!(card.fields["imported_time"], "2022-05-30T08:00:00.000000");
+    remote.run(&["import", &path]).await.unwrap();
+    remote.run(&["import", "--dry-run", &path]).await.unwrap();
+    assert_eq!(remote.fiche.last_number().unwrap(), 1200);
+
+    // A card that moved on in its life stays where it is; what is no card keeps nothing else out.
+    remote.fiche.stage(&Caller::system(), &card.key, Stage::Deployed, "").unwrap();
+    write(&[json!({"name": "a/b", "version": "1"}), save("m7", 31, "newer")]);
+    let refused = remote.run(&["import", &path]).await.unwrap_err();
+    assert_eq!((refused.code(), refused.kind().exit_code()), ("documents_refused", 1));
+    let card = remote.fiche.get(CardKind::MODEL, "m7", "1").unwrap();
+    assert_eq!((card.text("summary"), card.stage), ("newer", Stage::Deployed));
+
+    let nothing = folder.path().join("nothing").display().to_string();
+    std::fs::create_dir(&nothing).unwrap();
+    assert_eq!(remote.run(&["import", &nothing]).await.unwrap_err().code(), "no_collections");
+    let usage = remote.run(&["import", "--dry-run", "cards.ndjson"]).await.unwrap_err();
+    assert_eq!(usage.kind().exit_code(), 2);
+}
+
+#[tokio::test]
+async fn an_apply_that_the_daemon_refuses_names_the_files() {
+    let remote = Remote::new().await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    std::fs::write(path("a.yaml"), "kind: model\nname: a\nversion: '1'\n").unwrap();
+    let staged = "kind: model\nname: b\nversion: '1'\n---\nkind: model\nname: c\nversion: '1'\nstage: deployed\n";
+    std::fs::write(path("b.yaml"), staged).unwrap();
+    let all = folder.path().display().to_string();
+    for line in [&["apply", "-f", &all][..], &["apply", "--dry-run", "-f", &all]] {
+        let refused = remote.run(line).await.unwrap_err();
+        assert_eq!(refused.code(), "stage_not_moved_by_save", "{refused}");
+        let places: Vec<_> = refused.faults().iter().map(|fault| &fault.pointer).collect();
+        assert_eq!(places, [&format!("{} card 2 /stage", path("b.yaml"))]);
+    }
+    assert_eq!(remote.fiche.last_number().unwrap(), 0);
+}

@@ -7,6 +7,8 @@
 //! Without it each suite says that it was skipped.
 
 #[cfg(feature = "mongo")]
+mod collections;
+#[cfg(feature = "mongo")]
 mod mongo;
 
 use std::path::Path;

@@ -72,7 +72,7 @@ impl Report {
         if self.collections.iter().any(|row| row.left > 0) {
             let left: usize = self.collections.iter().map(|row| row.left).sum();
             out.line(&format!(
-                "{left} observers were left: those of 0.1 have no address that could be notified"
+                "observers that were left: {left}; those of 0.1 have no address that could be notified"
             ))?;
         }
         for Rejected { collection, id, reason, errors } in self.rejected.iter().take(SHOWN) {
