@@ -324,6 +324,11 @@ class Bulk(Case):
             target = os.path.join(folder, "cards.ndjson")
             self.assertEqual(self.exporting(self.chunked(body)).export_to(target), 3)
             self.assertEqual(Path(target).read_bytes(), body)
+            beside = Path(folder, "any other file")
+            beside.touch()
+            self.assertEqual(os.stat(target).st_mode, beside.stat().st_mode)
+            with self.assertRaises(FileNotFoundError):
+                self.exporting(self.chunked(body)).export_to(os.path.join(folder, "no", "folder"))
 
     def test_opening_an_export_is_tried_again(self):
         fiche = self.exporting(problem(503, "io"), Drop(), self.chunked(ndjson([CARD])))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-import tempfile
+import uuid
 from typing import IO, Any, Iterable, Iterator, Mapping, NamedTuple, Union
 
 from ._body import dump
@@ -89,18 +90,19 @@ def cards_of(lines: Iterable[bytes]) -> Iterator[Card]:
 
 def export_to_path(lines: Iterable[bytes], target: "Union[str, os.PathLike[str]]") -> int:
     """Writes lines beside ``target``, and puts the whole in its place; answers how many."""
-    folder = os.path.dirname(os.path.abspath(target))
-    handle, path = tempfile.mkstemp(prefix=".drip-export-", dir=folder)
+    part = f"{os.fspath(target)}.{uuid.uuid4().hex}.part"
+    count = 0
     try:
-        count = 0
-        with open(handle, "wb") as file:
+        # With the rights that any new file of this user has.
+        with open(part, "xb") as file:
             for line in lines:
                 file.write(line)
                 count += 1
             file.flush()
             os.fsync(file.fileno())
-        os.replace(path, target)
+        os.replace(part, target)
     except BaseException:
-        os.unlink(path)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(part)
         raise
     return count
