@@ -79,6 +79,16 @@ class KeepAlive(Case):
         client.save("model:m@1")
         self.assertEqual((stub.connections, client.waits), (2, []))
 
+    def test_nothing_is_sent_over_one_that_is_seen_to_have_ended(self):
+        stub = self.stub(otherwise=lambda request: Reply(200, CARD))
+        client = self.client(stub, retries=0)
+        client.get("model:m@1")
+        stub.end_connections()
+        time.sleep(0.05)
+        # What must not be sent twice would fail if it were lost.
+        client.connection.post("/api/v1/once", {}, idempotent=False)
+        self.assertEqual([request.connection for request in stub.requests], [1, 2])
+
     def test_one_that_ends_as_the_call_arrives_is_replaced_without_a_try(self):
         stub = self.stub(Reply(200, CARD), Drop(), Reply(200, CARD))
         client = self.client(stub, retries=0)
@@ -102,6 +112,8 @@ class KeepAlive(Case):
         there = fork.Queue()
 
         def child():
+            # First while the parent's connection waits for its next call, then at the same time.
+            there.put(client.get("model:child@0").summary)
             there.put([client.get(f"model:child@{n}").summary for n in range(20)])
 
         with warnings.catch_warnings():
@@ -109,15 +121,16 @@ class KeepAlive(Case):
             warnings.simplefilter("ignore", DeprecationWarning)
             process = fork.Process(target=child)
             process.start()
+        self.assertEqual(there.get(timeout=20), "/api/v1/cards/model/child/0")
+        self.assertEqual(stub.connections, 2)
         here = [client.get(f"model:parent@{n}").summary for n in range(20)]
-        self.assertEqual(
-            there.get(timeout=20), [f"/api/v1/cards/model/child/{n}" for n in range(20)]
-        )
+        of_child = there.get(timeout=20)
         process.join()
         there.close()
         there.join_thread()
         process.close()
-        self.assertEqual(here, [f"/api/v1/cards/model/parent/{n}" for n in range(20)])
+        for name, seen in (("parent", here), ("child", of_child)):
+            self.assertEqual(seen, [f"/api/v1/cards/model/{name}/{n}" for n in range(20)])
         self.assertEqual(stub.connections, 2)
 
 
@@ -249,7 +262,7 @@ class Retries(Case):
 
     def test_an_interrupted_call_leaves_nothing_for_the_next(self):
         stub = self.stub(Hang(), Reply(200, CARD))
-        client = self.client(stub)
+        client = self.client(stub, retries=0)
         exchange = "drip._http._exchange"
 
         def interrupted(connection, *rest):
