@@ -75,7 +75,7 @@ class Delivery(Record):
     #: The number of the change that it tells.
     number = Field(int)
     event = Field(str)
-    #: The card, as ``model/wind-power/1.2.0``.
+    #: The card, as ``model:wind-power@1.2.0``.
     card = Field(str)
     #: ``delivered``, ``failed`` or ``pending``.
     state = Field(str)
