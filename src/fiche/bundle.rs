@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use super::draft::{CARD_MAX_BYTES, CARD_MAX_DEPTH, CardDraft, read_json};
 use super::error;
+use super::kinds::Kinds;
 use super::model::{Conditions, Outcome, Saved};
 use super::plan::Plan;
 use crate::kernel::access::Caller;
@@ -63,7 +64,7 @@ pub struct Rejected {
 
 /// Reads the body of a batch: an array, or an object with `items` or `cards`. Every fault of every
 /// card is named, with its place in the array in front.
-pub(super) fn read_batch(body: Value) -> Result<Vec<CardDraft>> {
+pub(super) fn read_batch(kinds: &Kinds, body: Value) -> Result<Vec<CardDraft>> {
     let items = match body {
         Value::Array(items) => Some(items),
         Value::Object(mut fields) => {
@@ -87,7 +88,7 @@ pub(super) fn read_batch(body: Value) -> Result<Vec<CardDraft>> {
     let mut faults = Vec::new();
     let mut drafts = Vec::with_capacity(items.len());
     for (at, item) in items.into_iter().enumerate() {
-        match CardDraft::parse(item) {
+        match CardDraft::read(item, None, kinds) {
             Ok(draft) => drafts.push(draft),
             Err(refused) => faults.extend(placed(at, &refused)),
         }
@@ -163,7 +164,8 @@ impl Fiche {
                 let Some((number, line)) = lines.next() else {
                     break;
                 };
-                match read_json(line, CARD_MAX_BYTES * 2, CARD_MAX_DEPTH).and_then(CardDraft::parse)
+                match read_json(line, CARD_MAX_BYTES * 2, CARD_MAX_DEPTH)
+                    .and_then(|card| self.draft(card))
                 {
                     Ok(draft) => step.push(draft),
                     Err(refused) => done.reject(number, &refused),

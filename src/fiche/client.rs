@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::diff::Diff;
 use super::draft::CardDraft;
+use super::impact::Impact;
 use super::lineage::{Direction, Lineage};
 use super::model::{Card, CardKey, Conditions, Outcome, Saved, Stage};
 use super::search::{Found, Search};
@@ -68,10 +69,10 @@ impl FicheClient {
         }
     }
 
-    /// Every card that a filter holds; the filter must name a kind.
+    /// Every card that a filter holds; the filter must name one kind.
     pub async fn list(&self, filter: &Filter) -> Result<Vec<Value>> {
-        let kind = filter.kind.map_or("", |kind| kind.as_str());
-        let query = query_of(&pairs_of(&Filter { kind: None, ..filter.clone() }));
+        let kind = filter.kinds.first().map_or("", |kind| kind.as_str());
+        let query = query_of(&pairs_of(&Filter { kinds: Vec::new(), ..filter.clone() }));
         self.client.all(&format!("/api/v1/cards/{kind}{query}")).await
     }
 
@@ -106,6 +107,11 @@ impl FicheClient {
         let mut pairs = vec![("direction", direction.as_str().to_owned())];
         pairs.extend(depth.map(|depth| ("depth", depth.to_string())));
         self.client.get(&path(key, &format!("/lineage{}", query_of(&pairs)))).await
+    }
+
+    /// What breaks if a card is retired or deleted.
+    pub async fn impact(&self, key: &CardKey) -> Result<Impact> {
+        self.client.get(&path(key, "/impact")).await
     }
 
     /// Moves a card to another stage.
@@ -178,10 +184,18 @@ fn path(key: &CardKey, rest: &str) -> String {
 
 fn pairs_of(filter: &Filter) -> Vec<(&'static str, String)> {
     let mut pairs = Vec::new();
-    pairs.extend(filter.kind.map(|kind| ("kind", kind.to_string())));
+    pairs.extend(filter.kinds.iter().map(|kind| ("kind", kind.to_string())));
     pairs.extend(filter.name.clone().map(|name| ("name", name)));
-    pairs.extend(filter.stage.map(|stage| ("stage", stage.to_string())));
+    pairs.extend(filter.stages.iter().map(|stage| ("stage", stage.to_string())));
     pairs.extend(filter.labels.iter().map(|label| ("label", label.clone())));
+    for (name, time) in [
+        ("updated_after", filter.updated.from),
+        ("updated_before", filter.updated.until),
+        ("created_after", filter.created.from),
+        ("created_before", filter.created.until),
+    ] {
+        pairs.extend(time.map(|time| (name, time.to_string())));
+    }
     pairs
 }
 

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 
 use super::error;
+use super::kinds::Kinds;
 use super::model::{Card, CardKey, CardKind, SYSTEM_FIELDS, Stage};
 use super::refs;
 use crate::kernel::{Error, Fault, Kind, Name, Result};
@@ -32,18 +33,24 @@ pub struct CardDraft {
 impl CardDraft {
     /// A card with no content yet.
     pub fn new(kind: CardKind, name: &str, version: &str) -> Result<Self> {
-        Self::read(json!({}), Some((kind, name, version)))
+        Self::read(json!({}), Some((kind, name, version)), &Kinds::default())
     }
 
-    /// Reads a document that names its kind, its name and its version.
+    /// Reads a document that names its kind, its name and its version. Only the kinds that are always
+    /// there are known: [`Fiche::draft`](super::Fiche::draft) knows those of `drip.toml` as well.
     pub fn parse(document: Value) -> Result<Self> {
-        Self::read(document, None)
+        Self::read(document, None, &Kinds::default())
+    }
+
+    /// Reads a document for a daemon, which will judge its kind and what its fields mean.
+    pub fn for_daemon(document: Value) -> Result<Self> {
+        Self::read(document, None, &Kinds::of_a_daemon())
     }
 
     /// Reads a document for the card that a path names; what the document says of its own name is
     /// not read.
     pub fn named(document: Value, kind: CardKind, name: &str, version: &str) -> Result<Self> {
-        Self::read(document, Some((kind, name, version)))
+        Self::read(document, Some((kind, name, version)), &Kinds::default())
     }
 
     /// The same with one more field of content, checked with all others.
@@ -86,7 +93,12 @@ impl CardDraft {
         self.fields != card.fields
     }
 
-    fn read(document: Value, path: Option<(CardKind, &str, &str)>) -> Result<Self> {
+    /// Reads a document, for the card that a path names where it came by one.
+    pub(super) fn read(
+        document: Value,
+        path: Option<(CardKind, &str, &str)>,
+        kinds: &Kinds,
+    ) -> Result<Self> {
         let Value::Object(mut given) = document else {
             return Err(error::bad_card(vec![Fault::new("", "a card is a JSON object")]));
         };
@@ -97,7 +109,7 @@ impl CardDraft {
         // The kind says what the fields mean, also where the name is wrong.
         let kind = match path {
             Some((kind, _, _)) => Some(kind),
-            None => read_kind(given.get("kind"), &mut faults),
+            None => read_kind(given.get("kind"), kinds, &mut faults),
         };
         let names = path.map(|(_, name, version)| (name, version));
         let key = read_key(&mut given, kind, names, &mut faults);
@@ -105,7 +117,7 @@ impl CardDraft {
         for field in SYSTEM_FIELDS {
             given.remove(field);
         }
-        let fields = read_fields(kind, given, &mut faults);
+        let fields = read_fields(kind, given, kinds, &mut faults);
         let (Some(key), true) = (key, faults.is_empty()) else {
             return Err(error::bad_card(cut(faults)));
         };
@@ -147,14 +159,14 @@ fn read_key(
     Some(CardKey { kind: kind?, name: name?, version: version? })
 }
 
-fn read_kind(given: Option<&Value>, faults: &mut Vec<Fault>) -> Option<CardKind> {
+fn read_kind(given: Option<&Value>, kinds: &Kinds, faults: &mut Vec<Fault>) -> Option<CardKind> {
     let refused = match given {
-        Some(Value::String(word)) => match word.parse() {
-            Ok(kind) => return Some(kind),
-            Err(refused) => refused,
+        Some(Value::String(word)) => match kinds.declared(word) {
+            Some(kind) => return Some(kind),
+            None => error::bad_kind(word, kinds),
         },
-        Some(other) => error::bad_kind(&other.to_string()),
-        None => error::bad_kind(""),
+        Some(other) => error::bad_kind(&other.to_string(), kinds),
+        None => error::bad_kind("", kinds),
     };
     faults.push(Fault::new("/kind", refused.detail()));
     None
@@ -191,6 +203,7 @@ fn read_stage(given: Option<Value>, faults: &mut Vec<Fault>) -> Option<Stage> {
 fn read_fields(
     kind: Option<CardKind>,
     mut given: Map<String, Value>,
+    kinds: &Kinds,
     faults: &mut Vec<Fault>,
 ) -> Map<String, Value> {
     let mut fields = Map::new();
@@ -204,10 +217,10 @@ fn read_fields(
             faults.push(Fault::new("/", "a field needs a name"));
             continue;
         }
-        let is_reference = kind.is_some_and(|kind| refs::kinds_meant(kind, &field).is_some());
+        let is_reference = kind.is_some_and(|kind| kinds.meant(kind, &field).is_some());
         let kept = if is_reference {
-            refs::tidy(&field, &value, faults)
-        } else if kind.is_some_and(|kind| is_text_field(kind, &field)) {
+            refs::tidy(kinds, &field, &value, faults)
+        } else if kind.is_some_and(|kind| kinds.is_text(kind, &field)) {
             Some(read_text(&field, Some(value), faults))
         } else {
             Some(value)
@@ -217,15 +230,6 @@ fn read_fields(
         }
     }
     fields
-}
-
-fn is_text_field(kind: CardKind, field: &str) -> bool {
-    matches!(
-        (kind.as_str(), field),
-        ("algorithm", "homepage" | "author" | "authoremail" | "license")
-            | ("parameter" | "dataset", "datatype")
-            | ("application" | "dataset", "project")
-    )
 }
 
 fn read_text(field: &str, given: Option<Value>, faults: &mut Vec<Fault>) -> Value {

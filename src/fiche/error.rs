@@ -1,27 +1,23 @@
 //! What fiche says when it cannot do what was asked. Programs match on the code words.
 
+use super::kinds::Kinds;
 use super::model::{CardKey, CardKind, Stage};
 use crate::kernel::{Error, Fault, Kind};
 
-fn kinds() -> String {
-    let words: Vec<_> = CardKind::ALL.iter().map(|kind| kind.as_str()).collect();
-    words.join(", ")
-}
-
 /// A kind that there is not, where one is looked for.
-pub(super) fn no_such_kind(given: &str) -> Error {
+pub(super) fn no_such_kind(given: &str, kinds: &Kinds) -> Error {
     let shown: String = given.chars().take(60).collect();
     Error::new(
         Kind::NotFound,
         "unknown_kind",
-        format!("`{shown}` is no kind of card: use one of {}", kinds()),
+        format!("`{shown}` is no kind of card: use one of {}", kinds.list()),
     )
 }
 
 /// A kind that there is not, in what was sent.
-pub(super) fn bad_kind(given: &str) -> Error {
-    let detail = no_such_kind(given).detail().to_owned();
-    Error::invalid("unknown_kind", detail, vec![Fault::new("/kind", kinds())])
+pub(super) fn bad_kind(given: &str, kinds: &Kinds) -> Error {
+    let detail = no_such_kind(given, kinds).detail().to_owned();
+    Error::invalid("unknown_kind", detail, vec![Fault::new("/kind", kinds.list())])
 }
 
 /// The sentence for a stage that there is not.
@@ -110,15 +106,13 @@ pub(super) fn stage_is_moved_apart(key: &CardKey, has: Stage, wanted: Stage) -> 
     Error::invalid("stage_not_moved_by_save", detail.clone(), vec![Fault::new("/stage", detail)])
 }
 
-pub(super) fn move_not_allowed(key: &CardKey, from: Stage, to: Stage) -> Error {
-    let allowed: Vec<_> = from.next().iter().map(|stage| stage.as_str()).collect();
+pub(super) fn move_not_allowed(key: &CardKey, from: Stage, to: Stage, next: &[Stage]) -> Error {
+    let words: Vec<_> = next.iter().map(|stage| stage.as_str()).collect();
+    let allowed = if words.is_empty() { "nowhere".to_owned() } else { words.join(", ") };
     Error::new(
         Kind::Conflict,
         "stage_move_not_allowed",
-        format!(
-            "`{key}` cannot move from `{from}` to `{to}`: from there it may go to {}",
-            allowed.join(", ")
-        ),
+        format!("`{key}` cannot move from `{from}` to `{to}`: from there it may go to {allowed}"),
     )
 }
 

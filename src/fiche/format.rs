@@ -13,6 +13,7 @@
 use bincode::{Decode, Encode};
 use serde_json::{Map, Value};
 
+use super::kinds::Kinds;
 use super::model::{Card, CardKey, CardKind, Deletion, Origin, Revision, Stage};
 use super::refs;
 use crate::kernel::format::{Nothing, Versioned, decode, encode};
@@ -70,7 +71,7 @@ impl CardV1 {
     /// What names the card.
     pub(super) fn key(&self) -> Result<CardKey> {
         let kind =
-            CardKind::known(&self.kind).ok_or_else(|| damaged(&self.subject(), "its kind"))?;
+            CardKind::stored(&self.kind).ok_or_else(|| damaged(&self.subject(), "its kind"))?;
         Ok(CardKey { kind, name: Name::new(&self.name)?, version: Name::new(&self.version)? })
     }
 
@@ -111,11 +112,12 @@ pub(super) fn revision_row(key: &CardKey, revision: u64) -> String {
 
 /// The rows that a card's references make: the key of each, and its value.
 pub(super) fn reference_rows(
+    kinds: &Kinds,
     key: &CardKey,
     fields: &Map<String, Value>,
 ) -> Result<std::collections::BTreeMap<String, Vec<u8>>> {
     let mut rows = std::collections::BTreeMap::<String, RefsV1>::new();
-    for (field, reference, meant) in refs::of_fields(key.kind, fields) {
+    for (field, reference, meant) in refs::of_fields(kinds, key.kind, fields) {
         // Where several kinds may be meant, which one is decided by what exists when it is asked.
         let to_kind = match (reference.kind, meant) {
             (Some(kind), _) => kind.as_str(),

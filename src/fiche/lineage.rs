@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::error;
 use super::format::RefsV1;
+use super::kinds::Kinds;
 use super::model::{Card, CardKey, CardKind, Stage};
 use super::refs::{self, REQUIRED_BY, Reference};
 use super::store;
@@ -18,7 +19,7 @@ use crate::kernel::records::{Records, Scan};
 use crate::kernel::{Error, Name, Result};
 
 /// The most cards that one answer shows.
-const NODES_MAX: usize = 10_000;
+pub(super) const NODES_MAX: usize = 10_000;
 /// How far a walk goes unless it is told.
 const DEPTH_DEFAULT: usize = 100;
 
@@ -71,6 +72,23 @@ pub struct Node {
     pub stage: Stage,
 }
 
+impl Node {
+    pub(super) fn of(card: &Card) -> Self {
+        let CardKey { kind, name, version } = card.key.clone();
+        Self { kind, name, version, stage: card.stage }
+    }
+
+    /// What names the card.
+    pub fn key(&self) -> CardKey {
+        CardKey { kind: self.kind, name: self.name.clone(), version: self.version.clone() }
+    }
+
+    /// How other cards refer to it.
+    pub fn reference(&self) -> String {
+        self.key().reference()
+    }
+}
+
 /// That one card is made from another.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Edge {
@@ -99,20 +117,13 @@ pub struct Lineage {
 /// Walks from a card, at most `depth` steps far.
 pub(super) fn walk(
     records: &dyn Records,
+    kinds: &Kinds,
     key: &CardKey,
     direction: Direction,
     depth: Option<usize>,
 ) -> Result<Lineage> {
     let root = store::get(records, key)?;
-    let mut walk = Walk {
-        records,
-        cards: HashMap::from([(key.clone(), Some(root))]),
-        latest: HashMap::new(),
-        nodes: vec![key.clone()],
-        shown: HashSet::from([key.clone()]),
-        edges: BTreeSet::new(),
-        truncated: false,
-    };
+    let mut walk = Walk::from(records, kinds, key, root);
     let depth = depth.unwrap_or(DEPTH_DEFAULT);
     if direction != Direction::Down {
         walk.one_way(key, depth, Way::Up)?;
@@ -135,8 +146,9 @@ enum End {
     Missing(String),
 }
 
-struct Walk<'a> {
+pub(super) struct Walk<'a> {
     records: &'a dyn Records,
+    pub(super) kinds: &'a Kinds,
     cards: HashMap<CardKey, Option<Card>>,
     latest: HashMap<(CardKind, Name), Option<CardKey>>,
     nodes: Vec<CardKey>,
@@ -145,7 +157,36 @@ struct Walk<'a> {
     truncated: bool,
 }
 
-impl Walk<'_> {
+impl<'a> Walk<'a> {
+    /// A walk that begins at a card.
+    pub(super) fn from(
+        records: &'a dyn Records,
+        kinds: &'a Kinds,
+        key: &CardKey,
+        card: Card,
+    ) -> Self {
+        Self {
+            records,
+            kinds,
+            cards: HashMap::from([(key.clone(), Some(card))]),
+            latest: HashMap::new(),
+            nodes: vec![key.clone()],
+            shown: HashSet::from([key.clone()]),
+            edges: BTreeSet::new(),
+            truncated: false,
+        }
+    }
+
+    /// The cards that are made from one, with the field that says so.
+    pub(super) fn made_from(&mut self, at: &CardKey) -> Result<Vec<(String, CardKey)>> {
+        let steps = self.steps(at, Way::Down)?;
+        let there = steps.into_iter().filter_map(|(field, end)| match end {
+            End::Card(key) => Some((field, key)),
+            End::Missing(_) => None,
+        });
+        Ok(there.collect())
+    }
+
     fn one_way(&mut self, root: &CardKey, depth: usize, way: Way) -> Result<()> {
         let mut seen = HashSet::from([root.clone()]);
         let mut queue = VecDeque::from([(root.clone(), 0)]);
@@ -178,7 +219,7 @@ impl Walk<'_> {
             return Ok(Vec::new());
         };
         let mut found = Vec::new();
-        for (field, reference, meant) in refs::of_fields(at.kind, &card.fields) {
+        for (field, reference, meant) in refs::of_fields(self.kinds, at.kind, &card.fields) {
             if (field == REQUIRED_BY) == (way == Way::Down) {
                 let end = match self.find(&reference, meant)? {
                     Some(key) => End::Card(key),
@@ -193,7 +234,7 @@ impl Walk<'_> {
                 let source = row.key.strip_prefix(&prefix).and_then(CardKey::from_subject);
                 let Some(source) = source else { continue };
                 let links: RefsV1 = decode(&row.value)?;
-                let kind = CardKind::known(to_kind);
+                let kind = (to_kind != "*").then_some(at.kind);
                 self.steps_back(at, kind, source, links, way, &mut found)?;
             }
         }
@@ -219,10 +260,10 @@ impl Walk<'_> {
                 name: at.name.clone(),
                 version: version.as_deref().map(Name::new).transpose()?,
             };
-            let meant = refs::kinds_meant(source.kind, &field).unwrap_or_default();
+            let meant = self.kinds.meant(source.kind, &field).unwrap_or_default();
             let is_here = reference.may_mean(meant, at)
                 && self.find(&reference, meant)?.as_ref() == Some(at)
-                && self.card(&source)?.is_some();
+                && self.says(&source, &field, &reference)?;
             if is_here {
                 found.push((field, End::Card(source.clone())));
             }
@@ -230,8 +271,44 @@ impl Walk<'_> {
         Ok(())
     }
 
+    /// Whether a card is there and its field holds a reference. The rows that lead back are those of
+    /// the time of its save: what a field of a kind of one's own means may have changed since.
+    fn says(&mut self, source: &CardKey, field: &str, reference: &Reference) -> Result<bool> {
+        let Some(card) = self.card(source)? else {
+            return Ok(false);
+        };
+        let said = refs::of_fields(self.kinds, source.kind, &card.fields);
+        Ok(said.iter().any(|(name, said, _)| {
+            *name == field && said.name == reference.name && said.version == reference.version
+        }))
+    }
+
+    /// The same without one card.
+    pub(super) fn find_but(
+        &mut self,
+        reference: &Reference,
+        meant: &[CardKind],
+        gone: &CardKey,
+    ) -> Result<Option<CardKey>> {
+        let mut without = Walk {
+            cards: HashMap::from([(gone.clone(), None)]),
+            latest: HashMap::new(),
+            nodes: Vec::new(),
+            shown: HashSet::new(),
+            edges: BTreeSet::new(),
+            ..*self
+        };
+        let latest = store::latest_but(self.records, gone.kind, &gone.name, Some(gone))?;
+        without.latest.insert((gone.kind, gone.name.clone()), latest);
+        without.find(reference, meant)
+    }
+
     /// The card that a reference means, if it is there.
-    fn find(&mut self, reference: &Reference, meant: &[CardKind]) -> Result<Option<CardKey>> {
+    pub(super) fn find(
+        &mut self,
+        reference: &Reference,
+        meant: &[CardKind],
+    ) -> Result<Option<CardKey>> {
         let named = reference.kind.map(|kind| [kind]);
         for kind in named.as_ref().map_or(meant, |kind| kind.as_slice()) {
             let found = match &reference.version {
@@ -252,7 +329,7 @@ impl Walk<'_> {
         Ok(None)
     }
 
-    fn card(&mut self, key: &CardKey) -> Result<Option<Card>> {
+    pub(super) fn card(&mut self, key: &CardKey) -> Result<Option<Card>> {
         if let Some(known) = self.cards.get(key) {
             return Ok(known.clone());
         }
@@ -298,15 +375,7 @@ impl Walk<'_> {
                 edge.field != REQUIRED_BY || !said.contains(&(edge.from.clone(), edge.to.clone()))
             })
             .collect();
-        let nodes = self.nodes.iter().filter_map(|key| {
-            let card = self.cards.get(key)?.as_ref()?;
-            Some(Node {
-                kind: key.kind,
-                name: key.name.clone(),
-                version: key.version.clone(),
-                stage: card.stage,
-            })
-        });
+        let nodes = self.nodes.iter().filter_map(|key| self.cards.get(key)?.as_ref().map(Node::of));
         Lineage { nodes: nodes.collect(), edges, truncated: self.truncated }
     }
 }

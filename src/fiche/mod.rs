@@ -45,8 +45,11 @@ mod error;
 mod format;
 #[cfg(feature = "http")]
 pub mod http;
+mod impact;
+mod kinds;
 mod lineage;
 mod model;
+mod moves;
 #[cfg(any(feature = "http", feature = "cli"))]
 mod old;
 mod plan;
@@ -69,13 +72,16 @@ pub use changes::Change;
 pub use config::{Config, KEYS};
 pub use diff::{Changed, Diff, between};
 pub use draft::{CARD_MAX_BYTES, CARD_MAX_DEPTH, CardDraft, LABELS_MAX};
+pub use impact::{Affected, Impact};
+pub use kinds::Kinds;
 pub use lineage::{Direction, Edge, Lineage, Node};
 pub use model::{
     Card, CardKey, CardKind, Conditions, Deletion, Origin, Outcome, Revision, Saved, Stage,
 };
+pub use moves::Moves;
 pub use plan::{CARD_DELETED, CARD_SAVED, CARD_STAGED};
 pub use search::{DEPTH_MAX, Found, Hit, QUERY_MAX_BYTES, Search, Sort};
-pub use store::Filter;
+pub use store::{Filter, Span};
 
 use crate::kernel::access::Caller;
 use crate::kernel::clock::Clock;
@@ -115,6 +121,7 @@ struct Inner {
     /// The number of the newest event; none when it is over. Streams wait for it.
     newest: watch::Sender<Option<u64>>,
     indexer: search::Indexer,
+    config: Config,
 }
 
 impl std::fmt::Debug for Fiche {
@@ -155,6 +162,8 @@ impl Fiche {
     /// Opens the cards over what they are kept in.
     pub fn open(parts: Parts) -> Result<Self> {
         let newest = feed::last_number(parts.records.as_ref())?;
+        let mut config = parts.config;
+        config.kinds = config.kinds.with_former(store::kinds(parts.records.as_ref())?);
         let index = parts.folder.map(|folder| folder.join("index"));
         let indexer = search::Indexer::start(parts.records.clone(), index, newest)?;
         Ok(Self {
@@ -164,6 +173,7 @@ impl Fiche {
                 bus: parts.bus,
                 newest: watch::channel(Some(newest)).0,
                 indexer,
+                config,
             }),
         })
     }
@@ -188,6 +198,46 @@ impl Fiche {
     /// Whether writes are accepted, and why not.
     pub fn health(&self) -> Result<()> {
         self.inner.records.health()
+    }
+
+    /// The kinds of cards.
+    pub fn kinds(&self) -> &Kinds {
+        &self.inner.config.kinds
+    }
+
+    /// Where a card may go from each stage.
+    pub fn stages(&self) -> &Moves {
+        &self.inner.config.stages
+    }
+
+    /// The kind of cards to be read that a word stands for.
+    pub fn kind(&self, word: &str) -> Result<CardKind> {
+        if let Some(kind) = self.kinds().known(word) {
+            return Ok(kind);
+        }
+        // Another program on the same store may know kinds that this one has not heard of.
+        if store::has_kind(self.records().as_ref(), word)? {
+            return CardKind::stored(word).ok_or_else(|| error::no_such_kind(word, self.kinds()));
+        }
+        Err(error::no_such_kind(word, self.kinds()))
+    }
+
+    /// Reads a document that names its kind, its name and its version.
+    pub fn draft(&self, document: Value) -> Result<CardDraft> {
+        CardDraft::read(document, None, self.kinds())
+    }
+
+    /// Reads a document for the card that a path names; what it says of its own name is not read.
+    pub fn draft_named(
+        &self,
+        document: Value,
+        kind: &str,
+        name: &str,
+        version: &str,
+    ) -> Result<CardDraft> {
+        let declared = self.kinds().declared(kind);
+        let kind = declared.ok_or_else(|| error::bad_kind(kind, self.kinds()))?;
+        CardDraft::read(document, Some((kind, name, version)), self.kinds())
     }
 
     /// Saves a card: a new revision when the content differs, none when it does not.
@@ -267,7 +317,12 @@ impl Fiche {
         direction: Direction,
         depth: Option<usize>,
     ) -> Result<Lineage> {
-        lineage::walk(self.records().as_ref(), key, direction, depth)
+        lineage::walk(self.records().as_ref(), self.kinds(), key, direction, depth)
+    }
+
+    /// What breaks if a card is retired or deleted.
+    pub fn impact(&self, key: &CardKey) -> Result<Impact> {
+        impact::of(self.records().as_ref(), self.kinds(), key)
     }
 
     /// Up to `limit` changes after number `after`, in order.
@@ -316,7 +371,7 @@ impl Fiche {
                 return Ok((Written::Before(answer), ChangeSet::new(), Vec::new()));
             }
             let now = self.inner.clock.now();
-            let mut planned = Plan::new(self.records().as_ref(), caller, now);
+            let mut planned = Plan::new(self.records().as_ref(), &self.inner.config, caller, now);
             let answer = plan(&mut planned)?;
             let (mut set, events) = planned.finish();
             if retry.is_some() {
@@ -328,7 +383,8 @@ impl Fiche {
 
     fn change<T>(&self, caller: &Caller, plan: impl Fn(&mut Plan<'_>) -> Result<T>) -> Result<T> {
         self.attempt(|| {
-            let mut planned = Plan::new(self.records().as_ref(), caller, self.inner.clock.now());
+            let now = self.inner.clock.now();
+            let mut planned = Plan::new(self.records().as_ref(), &self.inner.config, caller, now);
             let answer = plan(&mut planned)?;
             let (set, events) = planned.finish();
             Ok((answer, set, events))

@@ -1,7 +1,9 @@
 //! What a card is: its kind, its key, its stage, and the document itself.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::str::FromStr;
+use std::sync::{LazyLock, PoisonError, RwLock};
 
 use serde::de::Error as _;
 use serde::ser::SerializeMap as _;
@@ -9,12 +11,23 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 
 use super::error;
+use super::kinds::Kinds;
 use crate::kernel::{Error, Name, Result, Time};
 
 /// The fields that fiche itself writes; what a client sends in them is not read.
 pub(super) const SYSTEM_FIELDS: [&str; 4] = ["revision", "created_at", "updated_at", "saved_by"];
 
-/// What a card describes.
+/// The longest word for a kind.
+const KIND_MAX_BYTES: usize = 32;
+/// How many kinds that nobody declared a program may hear of.
+const HEARD_MAX: usize = 1000;
+
+/// The words for kinds that are not built in, kept once for the whole program, so that a kind is as
+/// light as a number. A word here says nothing of which kinds there are: each store has its own
+/// [`Kinds`](super::Kinds).
+static WORDS: LazyLock<RwLock<HashSet<&'static str>>> = LazyLock::new(RwLock::default);
+
+/// What a card describes: one of five kinds, or one of those that `drip.toml` declares.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CardKind(&'static str);
 
@@ -29,7 +42,7 @@ impl CardKind {
     pub const APPLICATION: Self = Self("application");
     /// A table or a collection of files.
     pub const DATASET: Self = Self("dataset");
-    /// Every kind there is.
+    /// Every kind that is always there.
     pub const ALL: [Self; 5] =
         [Self::ALGORITHM, Self::MODEL, Self::PARAMETER, Self::APPLICATION, Self::DATASET];
 
@@ -38,22 +51,45 @@ impl CardKind {
         self.0
     }
 
-    /// The kind that this word stands for, if there is one.
+    /// The kind that is always there and that this word stands for, if there is one.
     pub fn known(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.0 == word)
     }
 
-    /// The kind that a path or a filter names.
-    pub(super) fn find(word: &str) -> Result<Self> {
-        Self::known(word).ok_or_else(|| error::no_such_kind(word))
+    /// A kind that a setting or a record names; none where the word cannot be one.
+    pub(super) fn stored(word: &str) -> Option<Self> {
+        Self::heard(word, usize::MAX)
+    }
+
+    fn heard(word: &str, most: usize) -> Option<Self> {
+        if let Some(kind) = Self::known(word) {
+            return Some(kind);
+        }
+        // A word is added whole or not at all: a panic leaves nothing half-way.
+        let known = WORDS.read().unwrap_or_else(PoisonError::into_inner).get(word).copied();
+        if let Some(known) = known {
+            return Some(Self(known));
+        }
+        let mut letters = word.bytes();
+        let is_word = word.len() <= KIND_MAX_BYTES
+            && letters.next().is_some_and(|first| first.is_ascii_lowercase())
+            && letters.all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-_".contains(&b));
+        let mut words = WORDS.write().unwrap_or_else(PoisonError::into_inner);
+        if !is_word || words.len() >= most {
+            return None;
+        }
+        let word: &'static str = Box::leak(word.to_owned().into_boxed_str());
+        words.insert(word);
+        Some(Self(word))
     }
 }
 
+/// Any word that can be a kind: whether there is such a kind, the store says that it is meant for.
 impl FromStr for CardKind {
     type Err = Error;
 
     fn from_str(word: &str) -> Result<Self> {
-        Self::known(word).ok_or_else(|| error::bad_kind(word))
+        Self::heard(word, HEARD_MAX).ok_or_else(|| error::bad_kind(word, &Kinds::default()))
     }
 }
 
@@ -182,8 +218,9 @@ impl CardKey {
     /// Reads what [`fmt::Display`] wrote.
     pub(super) fn from_subject(subject: &str) -> Option<Self> {
         let mut parts = subject.split('/');
-        let key = Self::new(parts.next()?, parts.next()?, parts.next()?).ok()?;
-        parts.next().is_none().then_some(key)
+        let kind = CardKind::stored(parts.next()?)?;
+        let (name, version) = (Name::new(parts.next()?).ok()?, Name::new(parts.next()?).ok()?);
+        parts.next().is_none().then_some(Self { kind, name, version })
     }
 }
 

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 
 use serde_json::{Map, Value, json};
 
+use super::config::Config;
 use super::draft::CardDraft;
 use super::error;
 use super::format::{CardV1, card_row, read_card, reference_rows, revision_row};
@@ -25,6 +26,7 @@ pub const CARD_STAGED: &str = "card.staged";
 /// What one call changes, as it comes together. Later parts see what earlier ones changed.
 pub(super) struct Plan<'a> {
     records: &'a dyn Records,
+    config: &'a Config,
     caller: &'a Caller,
     now: Time,
     heads: HashMap<CardKey, Option<Head>>,
@@ -40,9 +42,15 @@ struct Head {
 }
 
 impl<'a> Plan<'a> {
-    pub(super) fn new(records: &'a dyn Records, caller: &'a Caller, now: Time) -> Self {
+    pub(super) fn new(
+        records: &'a dyn Records,
+        config: &'a Config,
+        caller: &'a Caller,
+        now: Time,
+    ) -> Self {
         Self {
             records,
+            config,
             caller,
             now,
             heads: HashMap::new(),
@@ -63,6 +71,10 @@ impl<'a> Plan<'a> {
         conditions: Conditions,
         brings_stage: bool,
     ) -> Result<Saved> {
+        let kinds = &self.config.kinds;
+        if kinds.declared(draft.key.kind.as_str()).is_none() {
+            return Err(error::bad_kind(draft.key.kind.as_str(), kinds));
+        }
         let head = self.head(&draft.key)?;
         let alive = head.as_ref().filter(|head| head.row.is_alive());
         check(&draft.key, conditions, alive.map(|head| head.row.revision))?;
@@ -118,7 +130,7 @@ impl<'a> Plan<'a> {
         let mut row = head.row.clone();
         row.deleted = Some((self.now, self.caller.name.clone()));
         let card = row.read()?.card;
-        for (reference, _) in reference_rows(key, &card.fields)? {
+        for (reference, _) in reference_rows(&self.config.kinds, key, &card.fields)? {
             self.change(|set| set.delete(reference, Expect::Any));
         }
         self.put_head(key, Some(head.row_revision), row)?;
@@ -140,8 +152,9 @@ impl<'a> Plan<'a> {
         if card.stage == to {
             return Ok(card);
         }
-        if !card.stage.may_move_to(to) {
-            return Err(error::move_not_allowed(key, card.stage, to));
+        let moves = &self.config.stages;
+        if !moves.allow(card.stage, to) {
+            return Err(error::move_not_allowed(key, card.stage, to, moves.next(card.stage)));
         }
         let row = CardV1 {
             stage: to.as_str().to_owned(),
@@ -197,8 +210,11 @@ impl<'a> Plan<'a> {
         old: Option<&Map<String, Value>>,
         new: &Map<String, Value>,
     ) -> Result<()> {
-        let mut gone = old.map(|old| reference_rows(key, old)).transpose()?.unwrap_or_default();
-        for (reference, value) in reference_rows(key, new)? {
+        let mut gone = old
+            .map(|old| reference_rows(&self.config.kinds, key, old))
+            .transpose()?
+            .unwrap_or_default();
+        for (reference, value) in reference_rows(&self.config.kinds, key, new)? {
             if gone.remove(&reference).as_ref() != Some(&value) {
                 self.change(|set| set.put(reference, Expect::Any, value));
             }

@@ -5,6 +5,7 @@ use std::fmt;
 
 use serde_json::{Map, Value};
 
+use super::kinds::Kinds;
 use super::model::{CardKey, CardKind};
 use crate::kernel::{Fault, Name};
 
@@ -44,16 +45,17 @@ pub(super) struct Reference {
 
 impl Reference {
     /// Reads one reference; the error says what is wrong with it.
-    pub(super) fn parse(text: &str) -> Result<Self, String> {
+    pub(super) fn parse(kinds: &Kinds, text: &str) -> Result<Self, String> {
         let text = text.trim();
         let (kind, rest) = match text.split_once(':') {
             None => (None, text),
-            Some((word, rest)) => match CardKind::known(word) {
+            Some((word, rest)) => match kinds.known(word) {
                 Some(kind) => (Some(kind), rest),
                 None => {
                     return Err(format!(
-                        "`{}` begins with no kind of card: write kind:name@version, name@version or name",
-                        shown(text)
+                        "`{}` begins with no kind of card: write kind:name@version, name@version or name; the kinds are {}",
+                        shown(text),
+                        kinds.list()
                     ));
                 }
             },
@@ -109,7 +111,12 @@ fn shown(text: &str) -> String {
 
 /// Brings a reference field of its kind into one shape: a list of texts, and a lone `algorithm` a
 /// text; nothing when it names nothing. Faults are added where they are found.
-pub(super) fn tidy(field: &str, value: &Value, faults: &mut Vec<Fault>) -> Option<Value> {
+pub(super) fn tidy(
+    kinds: &Kinds,
+    field: &str,
+    value: &Value,
+    faults: &mut Vec<Fault>,
+) -> Option<Value> {
     let texts: Vec<&str> = match value {
         Value::Null => return None,
         Value::String(text) => text.split([',', '，']).collect(),
@@ -134,7 +141,7 @@ pub(super) fn tidy(field: &str, value: &Value, faults: &mut Vec<Fault>) -> Optio
     let is_list = value.is_array();
     let mut tidied = Vec::new();
     for (at, text) in texts.iter().enumerate().filter(|(_, text)| !text.trim().is_empty()) {
-        match Reference::parse(text) {
+        match Reference::parse(kinds, text) {
             Ok(_) => tidied.push(Value::from(text.trim())),
             Err(why) if is_list => faults.push(Fault::new(format!("/{field}/{at}"), why)),
             Err(why) => faults.push(Fault::new(format!("/{field}"), why)),
@@ -150,12 +157,14 @@ pub(super) fn tidy(field: &str, value: &Value, faults: &mut Vec<Fault>) -> Optio
 
 /// The references that a card's content holds, with the field and the kinds it may mean. In a field
 /// that is not of the card's kind only references that name their kind are meant as such.
-pub(super) fn of_fields(
+pub(super) fn of_fields<'a>(
+    kinds: &'a Kinds,
     kind: CardKind,
-    fields: &Map<String, Value>,
-) -> Vec<(&'static str, Reference, &'static [CardKind])> {
+    fields: &'a Map<String, Value>,
+) -> Vec<(&'a str, Reference, &'a [CardKind])> {
+    let own = kinds.reference_fields(kind).filter(|field| !REFERENCE_FIELDS.contains(field));
     let mut found = Vec::new();
-    for field in REFERENCE_FIELDS {
+    for field in REFERENCE_FIELDS.into_iter().chain(own) {
         let Some(value) = fields.get(field) else {
             continue;
         };
@@ -164,8 +173,8 @@ pub(super) fn of_fields(
             Value::Array(items) => items.iter().filter_map(Value::as_str).collect(),
             _ => Vec::new(),
         };
-        let meant = kinds_meant(kind, field);
-        for reference in texts.into_iter().filter_map(|text| Reference::parse(text).ok()) {
+        let meant = kinds.meant(kind, field);
+        for reference in texts.into_iter().filter_map(|text| Reference::parse(kinds, text).ok()) {
             if meant.is_some() || reference.kind.is_some() {
                 found.push((field, reference, meant.unwrap_or_default()));
             }
@@ -188,24 +197,25 @@ mod tests {
             ("dataset:风电@latest", "dataset:风电"),
             ("a@b@2", "a@b@2"),
         ] {
-            assert_eq!(Reference::parse(text).unwrap().to_string(), shown);
+            assert_eq!(Reference::parse(&Kinds::default(), text).unwrap().to_string(), shown);
         }
         for wrong in ["", "model:", "@1", "x@", "disk:x@1", "a/b", "model:x@../y"] {
-            assert!(Reference::parse(wrong).is_err(), "{wrong:?}");
+            assert!(Reference::parse(&Kinds::default(), wrong).is_err(), "{wrong:?}");
         }
     }
 
     #[test]
     fn a_text_with_commas_is_a_list() {
+        let kinds = Kinds::default();
         let mut faults = Vec::new();
         assert_eq!(
-            tidy("requires", &json!("a@1, b，c"), &mut faults),
+            tidy(&kinds, "requires", &json!("a@1, b，c"), &mut faults),
             Some(json!(["a@1", "b", "c"]))
         );
-        assert_eq!(tidy("requires", &json!(""), &mut faults), None);
-        assert_eq!(tidy("algorithm", &json!("a@1"), &mut faults), Some(json!("a@1")));
+        assert_eq!(tidy(&kinds, "requires", &json!(""), &mut faults), None);
+        assert_eq!(tidy(&kinds, "algorithm", &json!("a@1"), &mut faults), Some(json!("a@1")));
         assert!(faults.is_empty());
-        tidy("requires", &json!(["a/b", 7, "ok"]), &mut faults);
+        tidy(&kinds, "requires", &json!(["a/b", 7, "ok"]), &mut faults);
         let places: Vec<_> = faults.iter().map(|fault| fault.pointer.as_str()).collect();
         assert_eq!(places, ["/requires/1", "/requires/0"]);
     }

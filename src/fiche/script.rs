@@ -6,8 +6,7 @@ use std::time::Duration;
 use rhai::{Array, Dynamic, EvalAltResult, FuncRegistration, Map, Module};
 use serde_json::Value;
 
-use super::model::CardKind;
-use super::{CardDraft, Conditions, Direction, Fiche, Search};
+use super::{Conditions, Direction, Fiche, Search};
 use crate::kernel::access::Needs;
 use crate::kernel::script::{ScriptContext, from_dynamic, raise, to_dynamic};
 use crate::kernel::{Error, Result};
@@ -83,14 +82,14 @@ fn add_stage(module: &mut Module, fiche: Fiche) {
 
 fn save(fiche: &Fiche, card: Map) -> Result<Dynamic> {
     let caller = ScriptContext::caller_with(WRITE)?;
-    let draft = CardDraft::parse(from_dynamic(&Dynamic::from_map(card))?)?;
+    let draft = fiche.draft(from_dynamic(&Dynamic::from_map(card))?)?;
     let saved = fiche.save(&caller, &draft, Conditions::default())?;
     Ok(to_dynamic(&saved.card.document()))
 }
 
 fn get(fiche: &Fiche, kind: &str, name: &str, version: &str) -> Result<Dynamic> {
     ScriptContext::caller_with(READ)?;
-    let card = fiche.get(CardKind::find(kind)?, name, version)?;
+    let card = fiche.get(fiche.kind(kind)?, name, version)?;
     Ok(to_dynamic(&card.document()))
 }
 
@@ -106,14 +105,14 @@ fn search(fiche: &Fiche, q: &str) -> Result<Array> {
 fn stage(fiche: &Fiche, card: [&str; 3], to: &str, comment: &str) -> Result<Dynamic> {
     let caller = ScriptContext::caller_with(WRITE)?;
     let [kind, name, version] = card;
-    let key = fiche.resolve(CardKind::find(kind)?, name, version)?;
+    let key = fiche.resolve(fiche.kind(kind)?, name, version)?;
     let card = fiche.stage(&caller, &key, to.parse()?, comment)?;
     Ok(to_dynamic(&card.document()))
 }
 
 fn lineage(fiche: &Fiche, kind: &str, name: &str, version: &str) -> Result<Dynamic> {
     ScriptContext::caller_with(READ)?;
-    let key = fiche.resolve(CardKind::find(kind)?, name, version)?;
+    let key = fiche.resolve(fiche.kind(kind)?, name, version)?;
     let lineage = fiche.lineage(&key, Direction::Both, None)?;
     let value: Value = serde_json::to_value(lineage)
         .map_err(|source| Error::internal(format!("a lineage: {source}")))?;

@@ -6,7 +6,7 @@ use super::error;
 use super::format::{CardV1, card_row, read_card, revision_row};
 use super::model::{Card, CardKey, CardKind, Revision, Stage};
 use crate::kernel::records::{Records, Scan};
-use crate::kernel::{Name, Result};
+use crate::kernel::{Name, Result, Time};
 
 /// Rows that one step of a long scan takes.
 const STEP: usize = 256;
@@ -74,33 +74,77 @@ pub(super) fn history(
     Ok(found)
 }
 
+/// A span of time: from a point on, and until before another.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Span {
+    /// This point or later.
+    pub from: Option<Time>,
+    /// Earlier than this point.
+    pub until: Option<Time>,
+}
+
+impl Span {
+    fn holds(self, time: Time) -> bool {
+        self.from.is_none_or(|from| from <= time) && self.until.is_none_or(|until| time < until)
+    }
+}
+
 /// Which cards a list holds.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Filter {
-    /// Only this kind.
-    pub kind: Option<CardKind>,
+    /// Only these kinds; all where none is named.
+    pub kinds: Vec<CardKind>,
     /// Only this name.
     pub name: Option<String>,
-    /// Only this stage.
-    pub stage: Option<Stage>,
-    /// Only with all of these labels: `key:value`, or `key` for any value.
+    /// Only these stages; all where none is named.
+    pub stages: Vec<Stage>,
+    /// Only with these labels: `key:value`, or `key` for any value. Several values of one key are
+    /// alternatives, as no card has two of them; several keys must all be there.
     pub labels: Vec<String>,
+    /// Only cards that were changed in this time.
+    pub updated: Span,
+    /// Only cards whose first revision was made in this time.
+    pub created: Span,
 }
 
 impl Filter {
     /// Whether a card belongs to the list.
     pub fn holds(&self, card: &Card) -> bool {
-        self.kind.is_none_or(|kind| card.key.kind == kind)
+        (self.kinds.is_empty() || self.kinds.contains(&card.key.kind))
             && self.name.as_deref().is_none_or(|name| card.key.name.as_str() == name)
-            && self.stage.is_none_or(|stage| card.stage == stage)
-            && self.labels.iter().all(|label| card.has_label(label))
+            && (self.stages.is_empty() || self.stages.contains(&card.stage))
+            && self.label_groups().all(|mut labels| labels.any(|label| card.has_label(label)))
+            && self.updated.holds(card.updated_at)
+            && self.created.holds(card.created_at)
+    }
+
+    /// The labels, those of one key together. A key alone is a group of its own.
+    pub(super) fn label_groups(&self) -> impl Iterator<Item = impl Iterator<Item = &str>> {
+        fn group(label: &str) -> &str {
+            label.split_once(':').map_or(label, |(key, _)| key)
+        }
+        let is_first = |at: usize, label: &str| {
+            let mut before = self.labels.iter().take(at);
+            !before.any(|other| other.contains(':') && group(other) == group(label))
+        };
+        let firsts = self
+            .labels
+            .iter()
+            .enumerate()
+            .filter(move |(at, label)| !label.contains(':') || is_first(*at, label));
+        firsts.map(|(_, first)| {
+            self.labels.iter().map(String::as_str).filter(move |label| {
+                *label == first
+                    || (label.contains(':') && first.contains(':') && group(label) == group(first))
+            })
+        })
     }
 
     fn prefix(&self) -> String {
-        match (self.kind, &self.name) {
-            (Some(kind), Some(name)) => format!("card/{kind}/{name}/"),
-            (Some(kind), None) => format!("card/{kind}/"),
-            (None, _) => "card/".to_owned(),
+        match (self.kinds.as_slice(), &self.name) {
+            ([kind], Some(name)) => format!("card/{kind}/{name}/"),
+            ([kind], None) => format!("card/{kind}/"),
+            _ => "card/".to_owned(),
         }
     }
 }
@@ -154,20 +198,36 @@ pub(super) fn latest(
     kind: CardKind,
     name: &Name,
 ) -> Result<Option<CardKey>> {
-    let mut highest: Option<(Option<Version>, i64, CardKey)> = None;
+    latest_but(records, kind, name, None)
+}
+
+/// The same as if one card were not there.
+pub(super) fn latest_but(
+    records: &dyn Records,
+    kind: CardKind,
+    name: &Name,
+    gone: Option<&CardKey>,
+) -> Result<Option<CardKey>> {
+    let there = versions(records, kind, name)?.into_iter();
+    // `None` is less than any version, so one that is semver wins over all that are not.
+    let ranks = there.map(|(made, key)| (semver_of(key.version.as_str()), made, key));
+    Ok(ranks.filter(|(_, _, key)| Some(key) != gone).max().map(|(_, _, key)| key))
+}
+
+/// The versions of a name that are there, each with the time when it was first made.
+pub(super) fn versions(
+    records: &dyn Records,
+    kind: CardKind,
+    name: &Name,
+) -> Result<Vec<(i64, CardKey)>> {
+    let mut there = Vec::new();
     for row in records.scan(&Scan::prefix(format!("card/{kind}/{name}/")))? {
         let row = read_card(&row.value)?;
-        if !row.is_alive() {
-            continue;
-        }
-        let key = row.key()?;
-        // `None` is less than any version, so one that is semver wins over all that are not.
-        let rank = (semver_of(key.version.as_str()), row.created_at.0, key);
-        if highest.as_ref().is_none_or(|highest| *highest < rank) {
-            highest = Some(rank);
+        if row.is_alive() {
+            there.push((row.created_at.0, row.key()?));
         }
     }
-    Ok(highest.map(|(_, _, key)| key))
+    Ok(there)
 }
 
 fn semver_of(version: &str) -> Option<Version> {
@@ -189,4 +249,23 @@ pub(super) fn resolve(
     }
     let version = Name::new(version)?;
     Ok(CardKey { kind, name, version })
+}
+
+/// Every kind of which there is a card, deleted or not.
+pub(super) fn kinds(records: &dyn Records) -> Result<Vec<CardKind>> {
+    let mut kinds = Vec::new();
+    let mut scan = Scan::prefix("card/").limit(1);
+    while let Some(row) = records.scan(&scan)?.pop() {
+        let word = row.key.split('/').nth(1).unwrap_or_default();
+        kinds.extend(CardKind::stored(word));
+        // Past every card of this kind: `0` is what follows `/`.
+        scan.after = Some(format!("card/{word}0"));
+    }
+    Ok(kinds)
+}
+
+/// Whether there is or was a card of a kind.
+pub(super) fn has_kind(records: &dyn Records, word: &str) -> Result<bool> {
+    let is_plain = !word.is_empty() && !word.contains('/');
+    Ok(is_plain && !records.scan(&Scan::prefix(format!("card/{word}/")).limit(1))?.is_empty())
 }

@@ -112,3 +112,111 @@ async fn circles_end() {
     assert_eq!(names(&all), ["a", "b", "c"]);
     assert_eq!(edges(&all).len(), 4);
 }
+
+#[tokio::test]
+async fn every_form_of_a_reference_leads_to_its_card() {
+    let api = Api::new();
+    save(&api.fiche, json!({"kind": "dataset", "name": "scada", "version": "2013"})).unwrap();
+    save(&api.fiche, json!({"kind": "dataset", "name": "scada", "version": "2014"})).unwrap();
+    let scada = "dataset:scada@2014";
+    for (at, data) in [
+        json!("dataset:scada@2014"),
+        json!("scada@2014"),
+        json!("scada"),
+        json!("scada@latest"),
+        json!("dataset:scada"),
+        json!(["dataset:scada@latest"]),
+        json!(" scada@2014 , lost@1"),
+        json!("lost，scada"),
+        json!(["lost@1", "scada@2014", "scada"]),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let model =
+            json!({"kind": "model", "name": format!("m{at}"), "version": "1", "data": data});
+        save(&api.fiche, model).unwrap();
+        let up = ok(api.get(&format!("/cards/model/m{at}/1/lineage?direction=up")).await);
+        let to: Vec<_> = edges(&up).into_iter().filter(|edge| !edge.3).map(|edge| edge.1).collect();
+        assert_eq!(to, [scada], "{data}");
+        let down = ok(api.get("/cards/dataset/scada/2014/lineage?direction=down").await);
+        assert!(names(&down).contains(&format!("m{at}")), "{data}");
+    }
+}
+
+async fn move_to(api: &Api, card: &str, stage: &str) {
+    ok(api.post(&format!("/cards/{card}/stage"), json!({"stage": stage})).await);
+}
+
+fn told(impact: &Value, part: &str) -> Vec<(String, bool, Value)> {
+    let affected = impact[part].as_array().unwrap();
+    let text = |one: &Value| one["name"].as_str().unwrap().to_owned();
+    affected
+        .iter()
+        .map(|one| (text(one), one["breaks"].as_bool().unwrap(), one["instead"].clone()))
+        .collect()
+}
+
+#[tokio::test]
+async fn an_impact_tells_what_breaks_and_what_would_go_on() {
+    let api = Api::new();
+    for card in [
+        json!({"kind": "algorithm", "name": "curve", "version": "1.0.0"}),
+        json!({"kind": "algorithm", "name": "curve", "version": "1.1.0", "requires": "curve@1.1.0"}),
+        json!({"kind": "model", "name": "pinned", "version": "1", "algorithm": "curve@1.1.0"}),
+        json!({"kind": "model", "name": "floating", "version": "1", "algorithm": "curve"}),
+        json!({"kind": "model", "name": "old", "version": "1", "requires": "algorithm:curve@1.1.0"}),
+        json!({"kind": "application", "name": "desk", "version": "1", "requires": "pinned"}),
+        json!({"kind": "application", "name": "board", "version": "1", "requires": "floating,desk"}),
+        json!({"kind": "application", "name": "calm", "version": "1", "requires": "floating"}),
+        json!({"kind": "model", "name": "both", "version": "1", "algorithm": "curve", "requires": "pinned"}),
+        json!({"kind": "application", "name": "tail", "version": "1", "requires": "both"}),
+        json!({"kind": "model", "name": "circle", "version": "1", "requires": ["board", "model:circle"]}),
+    ] {
+        save(&api.fiche, card).unwrap();
+    }
+    move_to(&api, "application/desk/1", "deployed").await;
+    move_to(&api, "application/calm/1", "accepted").await;
+    move_to(&api, "model/old/1", "retired").await;
+    let impact = ok(api.get("/cards/algorithm/curve/1.1.0/impact").await);
+    assert_eq!(impact["other_versions"], json!(["1.0.0"]));
+    let old = json!("algorithm:curve@1.0.0");
+    assert_eq!(
+        told(&impact, "directly"),
+        [
+            ("both".into(), true, Value::Null),
+            ("floating".into(), false, old),
+            ("pinned".into(), true, Value::Null),
+            ("old".into(), true, Value::Null),
+        ]
+    );
+    let none = Value::Null;
+    assert_eq!(
+        told(&impact, "indirectly"),
+        [
+            ("calm".into(), false, none.clone()),
+            ("desk".into(), true, none.clone()),
+            ("board".into(), true, none.clone()),
+            ("tail".into(), true, none.clone()),
+            ("circle".into(), true, none),
+        ]
+    );
+    assert_eq!(impact["in_use"], 1, "only what breaks counts");
+    let desk = &impact["indirectly"][1];
+    assert_eq!((&desk["through"], &desk["stage"]), (&json!("model:pinned@1"), &json!("deployed")));
+    assert_eq!(impact["truncated"], false);
+    let first = ok(api.get("/cards/algorithm/curve/1.0.0/impact").await);
+    assert_eq!((&first["directly"], &first["in_use"]), (&json!([]), &json!(0)));
+    api.get("/cards/algorithm/none/1/impact").await.problem(404, "card_not_found");
+}
+
+#[tokio::test]
+async fn what_another_card_says_it_is_required_by_breaks_with_it() {
+    let api = story();
+    let impact = ok(api.get("/cards/dataset/scada/2014/impact").await);
+    assert_eq!(
+        told(&impact, "directly"),
+        [("wind-power".into(), true, Value::Null), ("curve".into(), true, Value::Null)]
+    );
+    assert_eq!(told(&impact, "indirectly"), [("desk".into(), true, Value::Null)]);
+}

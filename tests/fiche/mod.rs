@@ -21,7 +21,12 @@ mod cards;
 mod changes;
 #[cfg(all(feature = "cli", feature = "http", feature = "redb"))]
 mod compat;
+#[cfg(all(feature = "cli", feature = "http", feature = "redb"))]
+mod hostile;
+mod index;
+mod kinds;
 mod lineage;
+mod quality;
 #[cfg(feature = "cli")]
 mod remote;
 mod replay;
@@ -92,7 +97,10 @@ struct Answer {
 
 impl Api {
     fn new() -> Self {
-        let fiche = open();
+        Self::over(open())
+    }
+
+    fn over(fiche: Fiche) -> Self {
         Self {
             router: drip::fiche::http::routes(fiche.clone()).into_router(),
             fiche,

@@ -70,7 +70,7 @@ async fn the_client_says_and_hears_what_the_handle_does() {
     assert_eq!(fiche.diff(key, None, None).await.unwrap().changes[0].path, "/stage");
     let lineage = fiche.lineage(key, Direction::Up, None).await.unwrap();
     assert_eq!(lineage.edges[0].to, "dataset:scada");
-    let models = Filter { kind: Some(CardKind::MODEL), ..Filter::default() };
+    let models = Filter { kinds: vec![CardKind::MODEL], ..Filter::default() };
     assert_eq!(fiche.list(&models).await.unwrap().len(), 1);
     remote.settle().await;
     let search = Search { q: "电".into(), limit: 5, ..Search::default() };
@@ -233,4 +233,51 @@ async fn an_apply_that_the_daemon_refuses_names_the_files() {
         assert_eq!(places, [&format!("{} card 2 /stage", path("b.yaml"))]);
     }
     assert_eq!(remote.fiche.last_number().unwrap(), 0);
+}
+
+#[tokio::test]
+async fn what_is_in_use_is_not_taken_away_unless_it_is_meant() {
+    let remote = Remote::new().await;
+    for line in [
+        vec!["save", "algorithm", "curve", "1.0.0"],
+        vec!["save", "model", "wind", "1", "--set", "algorithm=curve@1.0.0"],
+        vec!["save", "application", "desk", "1", "--requires", "wind"],
+        vec!["stage", "application", "desk", "1", "deployed"],
+        vec!["impact", "algorithm:curve"],
+    ] {
+        remote.run(&line).await.unwrap_or_else(|why| panic!("{line:?}: {why}"));
+    }
+    for line in [
+        vec!["stage", "algorithm:curve@1.0.0", "retired"],
+        vec!["delete", "algorithm:curve@1.0.0"],
+        vec!["delete", "model", "wind", "1"],
+    ] {
+        let refused = remote.run(&line).await.unwrap_err();
+        assert_eq!((refused.code(), refused.kind().exit_code()), ("card_in_use", 1), "{line:?}");
+        assert_eq!(refused.faults()[0].pointer, "application:desk@1");
+    }
+    remote.run(&["stage", "algorithm:curve@1.0.0", "testing"]).await.unwrap();
+    remote.run(&["stage", "algorithm:curve@1.0.0", "retired", "--force"]).await.unwrap();
+    remote.run(&["stage", "application", "desk", "1", "retired"]).await.unwrap();
+    remote.run(&["delete", "model", "wind", "1"]).await.unwrap();
+    let curve = remote.fiche.get(CardKind::ALGORITHM, "curve", "1.0.0").unwrap();
+    assert_eq!(curve.stage, Stage::Retired);
+}
+
+#[tokio::test]
+async fn commands_take_times_as_dates_and_as_how_long_ago() {
+    let remote = Remote::new().await;
+    remote.run(&["save", "model", "wind", "1"]).await.unwrap();
+    for line in [
+        vec!["search", "--since", "2023-11-01", "--until", "2030-01-01", "--stage", "experiment"],
+        vec!["search", "wind", "--kind", "model", "--kind", "dataset", "--sort", "-created"],
+        vec!["list", "model", "--since", "10000d", "--created-until", "2030-01-01"],
+        vec!["export", "--created-since", "2023-11-14", "--label", "site:x"],
+        vec!["impact", "model", "wind"],
+        vec!["impact", "model:wind@1"],
+    ] {
+        remote.run(&line).await.unwrap_or_else(|why| panic!("{line:?}: {why}"));
+    }
+    let when = remote.run(&["search", "--since", "yesterday"]).await.unwrap_err();
+    assert_eq!((when.code(), when.kind().exit_code()), ("bad_time", 2));
 }

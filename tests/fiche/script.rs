@@ -56,3 +56,41 @@ fn a_script_may_do_what_its_caller_may_and_no_more() {
     let places: Vec<_> = refused.faults().iter().map(|fault| fault.pointer.as_str()).collect();
     assert_eq!(places[..4], ["/kind", "/name", "/version", "/labels/a"]);
 }
+
+#[test]
+fn a_script_knows_the_kinds_of_the_settings_and_their_moves() {
+    let toml = "[fiche.kinds.site]\nreferences = { turbines = [\"dataset\"] }\n\
+                [fiche.stages]\nexperiment = [\"testing\"]\n";
+    let fiche = super::kinds::open_with(toml);
+    let source = r#"
+        fiche::save(#{kind: "dataset", name: "scada", version: "1"});
+        let site = fiche::save(#{kind: "site", name: "xjjx", version: "1", turbines: "scada", summary: "farm"});
+        let found = fiche::search("kind:site farm");
+        let lineage = fiche::lineage("site", "xjjx", "1");
+        let moved = fiche::stage("site", "xjjx", "1", "testing");
+        [site.turbines[0], found.len(), lineage.edges[0].to, moved.stage, fiche::get("site", "xjjx").revision]
+    "#;
+    let answer = run(&fiche, Role::Publisher, source).unwrap();
+    assert_eq!(answer, json!(["scada", 1, "dataset:scada@1", "testing", 2]));
+    let refused = |source| run(&fiche, Role::Publisher, source).unwrap_err();
+    let code = |source| refused(source).code().to_owned();
+    assert_eq!(code(r#"fiche::get("gadget", "a", "1")"#), "unknown_kind");
+    let save = r#"fiche::save(#{kind: "site", name: "b", version: "1"});"#;
+    let staged = format!(r#"{save} fiche::stage("site", "b", "1", "deployed")"#);
+    assert_eq!(code(&staged), "stage_move_not_allowed");
+    assert_eq!(run(&fiche, Role::Viewer, save).unwrap_err().code(), "not_allowed");
+}
+
+#[test]
+fn a_scope_that_is_not_of_cards_opens_none_of_the_functions() {
+    let fiche = open();
+    for call in [
+        r#"fiche::save(#{kind: "model", name: "a", version: "1"})"#,
+        r#"fiche::stage("model", "a", "1", "testing")"#,
+        r#"fiche::get("model", "a", "1")"#,
+        r#"fiche::search("a")"#,
+        r#"fiche::lineage("model", "a", "1")"#,
+    ] {
+        assert_eq!(run(&fiche, Role::Consumer, call).unwrap_err().code(), "not_allowed", "{call}");
+    }
+}

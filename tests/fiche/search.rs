@@ -1,14 +1,15 @@
-//! Finding cards by words, and an index that mends itself.
+//! Finding cards by words, by what they are, and by time.
 
-use std::path::Path;
 use std::sync::Arc;
 
-use drip::fiche::{Fiche, Filter, Search, Sort, Stage};
+use drip::fiche::{Config, Fiche, Filter, Parts, Search, Sort, Stage};
+use drip::kernel::Bus;
 use drip::kernel::access::Caller;
+use drip::kernel::clock::{ManualClock, Time};
 use drip::kernel::records::MemoryRecords;
 use serde_json::{Value, json};
 
-use super::{Api, PATIENCE, find, key, ok, open, open_over, save, settle, small};
+use super::{Api, find, key, ok, open, save, settle, small};
 
 fn library() -> Fiche {
     let fiche = open();
@@ -59,7 +60,8 @@ fn words_are_found_in_chinese_and_english() {
         ("电", vec![gbdt, lstm]),
         ("功率", vec![gbdt, lstm]),
         ("功率预测", vec![gbdt, lstm]),
-        ("预测功率", vec![]),
+        ("\"预测功率\"", vec![]),
+        ("预测功率", vec![gbdt, lstm]),
         ("风电 功率", vec![lstm]),
         ("lstm", vec![lstm]),
         ("LSTM-v2", vec![lstm]),
@@ -151,7 +153,12 @@ async fn a_search_answers_cards_scores_passages_and_counts() {
     assert_eq!(found["total"], 6);
     assert_eq!(
         found["facets"],
-        json!({"kind": {"dataset": 1, "model": 5}, "stage": {"experiment": 5, "testing": 1}})
+        json!({
+            "kind": {"dataset": 1, "model": 5},
+            "stage": {"experiment": 5, "testing": 1},
+            "label_key": {"n": 5, "parity": 5},
+            "label": {"n:0": 1, "n:1": 1, "n:2": 1, "n:3": 1, "n:4": 1, "parity:0": 3, "parity:1": 2},
+        })
     );
     assert_eq!(found["items"][0]["card"]["kind"], "dataset", "a name counts more than a summary");
     assert!(
@@ -181,6 +188,103 @@ async fn a_search_answers_cards_scores_passages_and_counts() {
     api.get(&format!("/cards?q={}", "x".repeat(5000))).await.problem(422, "query_too_long");
 }
 
+fn at(text: &str) -> Time {
+    Time::parse(text).unwrap()
+}
+
+/// Five cards, one a day from 1 March 2026, the first changed again on 5 March.
+fn calendar() -> Api {
+    let clock = ManualClock::at(at("2026-03-01T12:00:00Z"));
+    let fiche = Fiche::open(Parts {
+        records: Arc::new(MemoryRecords::new()),
+        clock: clock.clone(),
+        bus: Bus::new(),
+        folder: None,
+        config: Config::default(),
+    })
+    .unwrap();
+    for day in 1..=5 {
+        clock.set(at(&format!("2026-03-0{day}T12:00:00Z")));
+        let mut card = small(&format!("d{day}"));
+        card["labels"] = json!({"day": day.to_string(), "parity": (day % 2).to_string()});
+        card["kind"] = ["dataset", "model"][day % 2].into();
+        save(&fiche, card).unwrap();
+    }
+    save(&fiche, json!({"kind": "model", "name": "d1", "version": "1", "labels": {"day": "1"}}))
+        .unwrap();
+    settle(&fiche);
+    Api::over(fiche)
+}
+
+#[tokio::test]
+async fn cards_are_filtered_by_time_and_by_several_kinds_stages_and_labels() {
+    let api = calendar();
+    api.fiche.stage(&Caller::system(), &key("dataset", "d2", "1"), Stage::Testing, "").unwrap();
+    let fiche = api.fiche.clone();
+    tokio::task::spawn_blocking(move || settle(&fiche)).await.unwrap();
+    for (query, names) in [
+        ("updated_after=2026-03-03&updated_before=2026-03-05", vec!["d3", "d4"]),
+        ("updated_after=2026-03-04T12:00:00Z&created_after=2026-03-02", vec!["d2", "d4", "d5"]),
+        ("updated_before=2026-03-04T20:00:00%2B08:00", vec!["d3"]),
+        ("created_before=2026-03-02", vec!["d1"]),
+        ("created_after=2026-03-02T12:00:00Z&created_before=2026-03-03T12:00:00Z", vec!["d2"]),
+        ("updated_after=2027-01-01", vec![]),
+        ("kind=model,dataset&created_before=2026-03-03", vec!["d1", "d2"]),
+        ("kind=model&kind=dataset&label=day:1&label=day:2&label=day:3", vec!["d1", "d2", "d3"]),
+        ("label=day:1&label=day:3&label=parity:1", vec!["d3"]),
+        ("label=parity&label=day:1", vec![]),
+        ("stage=testing,deployed", vec!["d2"]),
+        ("stage=testing&stage=experiment&kind=dataset", vec!["d2", "d4"]),
+        ("name=d4", vec!["d4"]),
+        ("q=d*&updated_after=2026-03-05", vec!["d1", "d2", "d5"]),
+    ] {
+        let found = ok(api.get(&format!("/cards?{query}&sort=name")).await);
+        let items = found["items"].as_array().unwrap();
+        let told: Vec<_> = items.iter().map(|hit| hit["card"]["name"].as_str().unwrap()).collect();
+        assert_eq!(told, names, "{query}");
+        assert_eq!(found["total"], names.len(), "{query}");
+    }
+    let sorted = ok(api.get("/cards?sort=-created&limit=2").await);
+    let told = [&sorted["items"][0]["card"]["name"], &sorted["items"][1]["card"]["name"]];
+    assert_eq!(told, [&json!("d5"), &json!("d4")]);
+    let listed = ok(api.get("/cards/model?updated_after=2026-03-05&label=day:1").await);
+    assert_eq!(listed["items"][0]["name"], "d1");
+    let export = api.get("/cards:export?created_after=2026-03-04").await;
+    assert_eq!(export.text.lines().count(), 2);
+}
+
+#[tokio::test]
+async fn of_many_labels_the_most_frequent_are_counted() {
+    let api = Api::new();
+    for n in 0..120 {
+        let mut card = small(&format!("m{n}"));
+        let site = ["a", "b", "c"][n % 3];
+        card["labels"] = json!({"run": n.to_string(), "site": site});
+        save(&api.fiche, card).unwrap();
+    }
+    let fiche = api.fiche.clone();
+    tokio::task::spawn_blocking(move || settle(&fiche)).await.unwrap();
+    let facets = &ok(api.get("/cards?limit=1").await)["facets"];
+    assert_eq!(facets["label_key"], json!({"run": 120, "site": 120}));
+    let labels = facets["label"].as_object().unwrap();
+    assert_eq!((labels.len(), &labels["site:a"]), (50, &json!(40)));
+}
+
+#[tokio::test]
+async fn a_misspelled_word_finds_what_was_meant_and_says_so() {
+    let api = Api::over(library());
+    let found = ok(api.get("/cards?q=turbnie%20power").await);
+    assert_eq!(found["instead"]["turbnie"], json!(["turbine"]), "{found}");
+    assert_eq!(found["total"], 2);
+    let passage = found["items"][0]["highlights"]["summary"].as_str().unwrap();
+    assert!(passage.contains("<mark>"), "{passage}");
+    assert_eq!(ok(api.get("/cards?q=turbine").await)["instead"], Value::Null);
+    // Neither a phrase nor what a filter shuts out is read more widely.
+    assert_eq!(ok(api.get("/cards?q=%22turbnie%22").await)["total"], 0);
+    let none = ok(api.get("/cards?q=lstm&kind=dataset").await);
+    assert_eq!((&none["total"], &none["instead"]), (&json!(0), &Value::Null));
+}
+
 #[test]
 fn what_changes_is_found_as_it_is_and_what_is_deleted_never() {
     let fiche = open();
@@ -200,158 +304,10 @@ fn what_changes_is_found_as_it_is_and_what_is_deleted_never() {
     assert_eq!(find(&fiche, ""), ["b@1"]);
     fiche.stage(&system, &key("model", "b", "1"), Stage::Testing, "").unwrap();
     let experiment = Search {
-        filter: Filter { stage: Some(Stage::Experiment), ..Filter::default() },
+        filter: Filter { stages: vec![Stage::Experiment], ..Filter::default() },
         sort: Sort::Name,
         limit: 10,
         ..Search::default()
     };
     assert_eq!(fiche.search(&experiment).unwrap().items, []);
-}
-
-/// Opens the index over the same records again after `harm` was done to its folder, and expects
-/// every card to be found.
-fn mends_after(harm: impl Fn(&Path)) {
-    let folder = tempfile::tempdir().unwrap();
-    let records = Arc::new(MemoryRecords::new());
-    let fiche = open_over(records.clone(), Some(folder.path()));
-    for n in 0..20 {
-        save(&fiche, small(&format!("m{n}"))).unwrap();
-    }
-    settle(&fiche);
-    fiche.close();
-    drop(fiche);
-    harm(&folder.path().join("index"));
-    for _ in 0..2 {
-        let fiche = open_over(records.clone(), Some(folder.path()));
-        settle(&fiche);
-        assert_eq!(find(&fiche, "").len(), 20);
-        assert_eq!(find(&fiche, "m7"), ["m7@1"]);
-        fiche.close();
-    }
-}
-
-fn files(index: &Path, extension: &str) -> Vec<std::path::PathBuf> {
-    let entries = std::fs::read_dir(index).unwrap().map(|entry| entry.unwrap().path());
-    let found: Vec<_> =
-        entries.filter(|path| path.extension().is_some_and(|found| found == extension)).collect();
-    assert!(!found.is_empty(), "no .{extension} in the index");
-    found
-}
-
-#[test]
-fn an_index_that_is_whole_is_used_as_it_is() {
-    mends_after(|_| {});
-}
-
-#[test]
-fn a_deleted_index_is_made_anew() {
-    mends_after(|index| std::fs::remove_dir_all(index).unwrap());
-}
-
-#[test]
-fn a_torn_index_is_made_anew() {
-    mends_after(|index| std::fs::write(index.join("meta.json"), "{").unwrap());
-    mends_after(|index| std::fs::write(index.join("meta.json"), "").unwrap());
-    mends_after(|index| {
-        for file in files(index, "term") {
-            let bytes = std::fs::read(&file).unwrap();
-            std::fs::write(file, &bytes[..bytes.len() / 2]).unwrap();
-        }
-    });
-    mends_after(|index| {
-        for file in files(index, "store") {
-            std::fs::remove_file(file).unwrap();
-        }
-    });
-}
-
-#[test]
-fn an_index_with_turned_bytes_is_made_anew() {
-    mends_after(|index| {
-        for file in files(index, "idx") {
-            let mut bytes = std::fs::read(&file).unwrap();
-            let middle = bytes.len() / 3;
-            bytes[middle] ^= 0xFF;
-            std::fs::write(file, bytes).unwrap();
-        }
-    });
-}
-
-#[test]
-fn an_index_catches_up_with_what_it_missed() {
-    let folder = tempfile::tempdir().unwrap();
-    let records = Arc::new(MemoryRecords::new());
-    let fiche = open_over(records.clone(), Some(folder.path()));
-    save(&fiche, small("a")).unwrap();
-    settle(&fiche);
-    fiche.close();
-    save(&fiche, small("b")).unwrap();
-    fiche
-        .delete(&Caller::system(), &key("model", "a", "1"), drip::fiche::Conditions::default())
-        .unwrap();
-    drop(fiche);
-    let fiche = open_over(records, Some(folder.path()));
-    settle(&fiche);
-    assert_eq!(find(&fiche, ""), ["b@1"]);
-}
-
-#[test]
-fn an_index_of_other_records_is_not_believed() {
-    let folder = tempfile::tempdir().unwrap();
-    for name in ["one", "two"] {
-        let fiche = open_over(Arc::new(MemoryRecords::new()), Some(folder.path()));
-        save(&fiche, small(name)).unwrap();
-        save(&fiche, small(&format!("{name}-more"))).unwrap();
-        settle(&fiche);
-        assert_eq!(find(&fiche, ""), [format!("{name}-more@1"), format!("{name}@1")]);
-        fiche.close();
-    }
-    let empty = open_over(Arc::new(MemoryRecords::new()), Some(folder.path()));
-    assert_eq!(find(&empty, ""), [""; 0]);
-}
-
-#[test]
-fn an_index_folder_that_cannot_be_made_is_told_and_cards_are_served() {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("a file");
-    std::fs::write(&file, "x").unwrap();
-    let fiche = open_over(Arc::new(MemoryRecords::new()), Some(&file));
-    save(&fiche, small("a")).unwrap();
-    assert!(!fiche.wait_indexed(1, std::time::Duration::from_millis(300)));
-    let refused = fiche.search(&Search { limit: 1, ..Search::default() }).unwrap_err();
-    assert_eq!(refused.code(), "index_unavailable");
-    assert_eq!(fiche.list(&Filter::default(), None, 10).unwrap().len(), 1);
-    std::fs::remove_file(&file).unwrap();
-    assert!(fiche.wait_indexed(1, PATIENCE), "it is tried again until it can be made");
-    assert_eq!(find(&fiche, ""), ["a@1"]);
-}
-
-#[test]
-fn an_index_that_vanishes_while_it_is_used_comes_back() {
-    let folder = tempfile::tempdir().unwrap();
-    let fiche = open_over(Arc::new(MemoryRecords::new()), Some(folder.path()));
-    save(&fiche, small("a")).unwrap();
-    settle(&fiche);
-    std::fs::remove_dir_all(folder.path().join("index")).unwrap();
-    save(&fiche, small("b")).unwrap();
-    settle(&fiche);
-    assert_eq!(find(&fiche, ""), ["a@1", "b@1"]);
-}
-
-#[cfg(feature = "redb")]
-#[test]
-fn cards_are_there_and_found_after_opening_again() {
-    let folder = tempfile::tempdir().unwrap();
-    let open = || {
-        let path = folder.path().join("fiche.redb");
-        let records = drip::kernel::records::open(path.to_str().unwrap()).unwrap();
-        open_over(records, Some(folder.path()))
-    };
-    let fiche = open();
-    save(&fiche, small("a")).unwrap();
-    drop(fiche);
-    let fiche = open();
-    settle(&fiche);
-    assert_eq!(find(&fiche, "a"), ["a@1"]);
-    assert_eq!(fiche.changes(0, 10).unwrap()[0].card.key, key("model", "a", "1"));
 }

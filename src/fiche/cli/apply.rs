@@ -130,7 +130,7 @@ fn read_all(files: &[String]) -> Result<Vec<Placed>> {
         };
         for (at, document) in documents.into_iter().enumerate() {
             let place = format!("{shown} card {}", at + 1);
-            match CardDraft::parse(document) {
+            match CardDraft::for_daemon(document) {
                 Ok(draft) => {
                     if let Some(other) = places.insert(draft.key().clone(), place.clone()) {
                         let why = format!("`{}` is in {other} already", draft.key().reference());
@@ -290,7 +290,7 @@ mod tests {
         let read = read_all(&[folder.path().display().to_string()]).ok().unwrap();
         let names: Vec<_> = read.iter().map(|read| read.draft.key().name.as_str()).collect();
         assert_eq!(names, ["a", "b", "c", "d", "e"]);
-        write("f.json", r#"[{"kind": "gadget", "name": "f"}]"#);
+        write("f.json", r#"[{"kind": "no kind", "name": "f"}]"#);
         write("g.toml", "kind = ");
         let refused = read_all(&[folder.path().display().to_string()]).err().unwrap();
         assert_eq!(refused.faults().len(), 3, "{refused}");

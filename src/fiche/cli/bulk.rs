@@ -3,7 +3,7 @@
 use std::io::Write as _;
 use std::path::Path;
 
-use super::{CardKind, Filter, show};
+use super::{Filter, show};
 use crate::fiche::Change;
 use crate::fiche::client::{FicheClient, lines_of};
 use crate::kernel::cli::{Output, read_input};
@@ -34,12 +34,11 @@ pub(super) async fn import(fiche: &FicheClient, file: &str, out: Output) -> Resu
 
 pub(super) async fn export(
     fiche: &FicheClient,
-    kind: Option<CardKind>,
+    filter: &Filter,
     to: Option<&Path>,
     out: Output,
 ) -> Result<()> {
-    let filter = Filter { kind, ..Filter::default() };
-    let mut coming = fiche.export(&filter).await?;
+    let mut coming = fiche.export(filter).await?;
     let mut file: Box<dyn std::io::Write + Send> = match to {
         Some(path) => Box::new(
             std::fs::File::create(path)

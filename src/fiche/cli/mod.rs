@@ -3,6 +3,7 @@
 mod apply;
 mod bulk;
 mod collections;
+mod only;
 mod show;
 mod texts;
 
@@ -11,14 +12,17 @@ use serde_json::{Map, Value, json};
 
 use super::client::FicheClient;
 use super::draft::CardDraft;
+use super::kinds::Kinds;
 use super::lineage::Direction;
-use super::model::{Card, CardKey, CardKind, Conditions, Outcome, Stage};
+use super::model::{Card, CardKey, Conditions, Outcome, Stage};
 use super::refs::Reference;
 use super::search::Search;
 use super::store::Filter;
+use only::Only;
+
 use crate::kernel::cli::{Output, pairs};
 use crate::kernel::client::Client;
-use crate::kernel::{Error, Kind, Name, Result};
+use crate::kernel::{Error, Fault, Kind, Name, Result};
 
 /// Cards of algorithms, models, parameters, applications and datasets.
 #[derive(Debug, Subcommand)]
@@ -36,7 +40,7 @@ pub enum Command {
     },
     /// List the cards of a kind
     List {
-        /// algorithm, model, parameter, application or dataset
+        /// algorithm, model, parameter, application, dataset, or one of your own
         kind: String,
         /// Only cards of this name
         #[arg(long)]
@@ -47,15 +51,15 @@ pub enum Command {
     },
     /// Find cards by words, in Chinese and English
     Search {
-        /// Words, "a phrase", field:word, word*, AND, OR, NOT
+        /// Words, "a phrase", field:word, word*, word~, AND, OR, NOT
         query: Vec<String>,
-        /// Only cards of this kind
-        #[arg(long)]
-        kind: Option<String>,
+        /// Only cards of this kind; more than once for several
+        #[arg(long = "kind", value_name = "KIND")]
+        kinds: Vec<String>,
         /// Which of them
         #[command(flatten)]
         only: Only,
-        /// relevance, name, -name, updated or -updated
+        /// relevance, name, -name, updated, -updated, created or -created
         #[arg(long, default_value = "relevance", allow_hyphen_values = true)]
         sort: String,
         /// At most so many
@@ -92,6 +96,12 @@ pub enum Command {
         #[arg(long)]
         depth: Option<usize>,
     },
+    /// Show what breaks if a card is retired or deleted, what is in use first
+    Impact {
+        /// `KIND NAME [VERSION]`, or `KIND:NAME@VERSION`
+        #[arg(required = true, num_args = 1..=3, value_name = "CARD")]
+        card: Vec<String>,
+    },
     /// Move a card to another stage of its life
     Stage {
         /// The card as for `get`, then experiment, development, testing, deployed, accepted or retired
@@ -100,12 +110,18 @@ pub enum Command {
         /// Why
         #[arg(long, short = 'm', default_value = "")]
         comment: String,
+        /// Retire it even where deployed or accepted cards need it
+        #[arg(long)]
+        force: bool,
     },
     /// Delete a card; its history stays readable
     Delete {
         /// KIND NAME VERSION, or KIND:NAME@VERSION
         #[arg(required = true, num_args = 1..=3, value_name = "CARD")]
         card: Vec<String>,
+        /// Even where deployed or accepted cards need it
+        #[arg(long)]
+        force: bool,
     },
     /// Show what changed, in order
     Changes {
@@ -141,35 +157,16 @@ pub enum Command {
     },
     /// Write all cards as NDJSON
     Export {
-        /// Only cards of this kind
-        #[arg(long)]
-        kind: Option<String>,
+        /// Only cards of this kind; more than once for several
+        #[arg(long = "kind", value_name = "KIND")]
+        kinds: Vec<String>,
+        /// Which of them
+        #[command(flatten)]
+        only: Only,
         /// Where to; standard output unless told
         #[arg(long, short = 'o', value_name = "FILE")]
         output: Option<std::path::PathBuf>,
     },
-}
-
-/// Which cards.
-#[derive(Debug, Args)]
-pub struct Only {
-    /// Only cards in this stage
-    #[arg(long)]
-    stage: Option<String>,
-    /// Only cards with this label; more than once for several
-    #[arg(long = "label", value_name = "KEY:VALUE")]
-    labels: Vec<String>,
-}
-
-impl Only {
-    fn filter(self, kind: Option<&str>, name: Option<String>) -> Result<Filter> {
-        Ok(Filter {
-            kind: kind.map(str::parse).transpose()?,
-            name,
-            stage: self.stage.as_deref().map(str::parse).transpose()?,
-            labels: self.labels,
-        })
-    }
 }
 
 /// What to save.
@@ -223,10 +220,10 @@ pub async fn run(command: Command, client: &Client, out: Output) -> Result<()> {
             show::card(&card, out)
         }
         Command::List { kind, name, only } => list(&fiche, &kind, name, only, out).await,
-        Command::Search { query, kind, only, sort, limit } => {
+        Command::Search { query, kinds, only, sort, limit } => {
             let search = Search {
                 q: query.join(" "),
-                filter: only.filter(kind.as_deref(), None)?,
+                filter: only.filter(&kinds, None)?,
                 sort: sort.parse()?,
                 offset: 0,
                 limit,
@@ -242,10 +239,11 @@ pub async fn run(command: Command, client: &Client, out: Output) -> Result<()> {
             let lineage = fiche.lineage(&key, direction, depth).await?;
             show::lineage(&lineage, direction, out)
         }
-        Command::Stage { card_and_stage, comment } => {
-            stage(&fiche, card_and_stage, &comment, out).await
+        Command::Impact { card } => show::impact(&fiche.impact(&read_card(&card)?).await?, out),
+        Command::Stage { card_and_stage, comment, force } => {
+            stage(&fiche, card_and_stage, &comment, force, out).await
         }
-        Command::Delete { card } => delete(&fiche, &card, out).await,
+        Command::Delete { card, force } => delete(&fiche, &card, force, out).await,
         Command::Changes { after, limit, follow: false } => {
             show::changes(&fiche.changes(after.unwrap_or(0), limit).await?, out)
         }
@@ -260,9 +258,8 @@ pub async fn run(command: Command, client: &Client, out: Output) -> Result<()> {
             "a file of cards has no dry run here: `dripctl fiche apply --dry-run -f FILE` shows what it would change",
         )),
         Command::Import { source, .. } => bulk::import(&fiche, &source, out).await,
-        Command::Export { kind, output } => {
-            let kind = kind.as_deref().map(str::parse).transpose()?;
-            bulk::export(&fiche, kind, output.as_deref(), out).await
+        Command::Export { kinds, only, output } => {
+            bulk::export(&fiche, &only.filter(&kinds, None)?, output.as_deref(), out).await
         }
     }
 }
@@ -285,7 +282,8 @@ fn read_reference(text: &str) -> Result<CardKey> {
     if let Some(key) = CardKey::from_subject(text) {
         return Ok(key);
     }
-    let reference = Reference::parse(text).map_err(|_why| unreadable(text))?;
+    let reference =
+        Reference::parse(&Kinds::of_a_daemon(), text).map_err(|_why| unreadable(text))?;
     Ok(CardKey {
         kind: reference.kind.ok_or_else(|| unreadable(text))?,
         name: reference.name,
@@ -308,15 +306,42 @@ async fn list(
     only: Only,
     out: Output,
 ) -> Result<()> {
-    let cards = fiche.list(&only.filter(Some(kind), name)?).await?;
+    let cards = fiche.list(&only.filter(&[kind.to_owned()], name)?).await?;
     let empty =
         format!("no such {kind} cards; make one with `dripctl fiche save {kind} NAME VERSION`");
     let fields = ["name", "version", "stage", "revision", "summary", "updated_at"];
     out.rows(&cards, &fields, &empty)
 }
 
-async fn delete(fiche: &FicheClient, card: &[String], out: Output) -> Result<()> {
+/// Refuses to take away what deployed or accepted cards need, unless it is meant.
+async fn check_in_use(fiche: &FicheClient, key: &CardKey, force: bool) -> Result<()> {
+    if force {
+        return Ok(());
+    }
+    let impact = fiche.impact(key).await?;
+    if impact.in_use == 0 {
+        return Ok(());
+    }
+    let all = impact.directly.iter().chain(&impact.indirectly);
+    let in_use = all.filter(|affected| affected.breaks && affected.is_in_use());
+    let faults = in_use.take(20).map(|affected| {
+        let why = format!("is {} and needs {}", affected.node.stage, affected.through);
+        Fault::new(affected.node.reference(), why)
+    });
+    let (count, card) = (impact.in_use, key.reference());
+    let cards =
+        if count == 1 { "1 card that is".into() } else { format!("{count} cards that are") };
+    Err(Error::new(
+        Kind::Conflict,
+        "card_in_use",
+        format!("{cards} deployed or accepted would break without {card}: `dripctl fiche impact {card}` shows them, --force does it all the same"),
+    )
+    .with_faults(faults))
+}
+
+async fn delete(fiche: &FicheClient, card: &[String], force: bool, out: Output) -> Result<()> {
     let key = read_card(card)?;
+    check_in_use(fiche, &key, force).await?;
     fiche.delete(&key).await?;
     out.done(
         &format!("deleted {}; its history can still be read", key.reference()),
@@ -328,10 +353,15 @@ async fn stage(
     fiche: &FicheClient,
     mut words: Vec<String>,
     comment: &str,
+    force: bool,
     out: Output,
 ) -> Result<()> {
     let to: Stage = words.pop().unwrap_or_default().parse()?;
-    let card = fiche.stage(&read_card(&words)?, to, comment).await?;
+    let key = read_card(&words)?;
+    if to == Stage::Retired {
+        check_in_use(fiche, &key, force).await?;
+    }
+    let card = fiche.stage(&key, to, comment).await?;
     let said =
         format!("{} is in {} (revision {})", card.key.reference(), card.stage, card.revision);
     out.done(&said, &card)
@@ -379,10 +409,11 @@ impl SaveArgs {
         fields.extend(pairs(&self.fields)?);
         let document = Value::Object(fields);
         if words.is_empty() {
-            return CardDraft::parse(document);
+            return CardDraft::for_daemon(document);
         }
         let key = read_card(&words)?;
-        CardDraft::named(document, key.kind, key.name.as_str(), key.version.as_str())
+        let path = (key.kind, key.name.as_str(), key.version.as_str());
+        CardDraft::read(document, Some(path), &Kinds::of_a_daemon())
     }
 }
 

@@ -7,10 +7,11 @@ use serde_json::{Value, json};
 use super::{Card, Direction, texts};
 use crate::fiche::Change;
 use crate::fiche::diff::{Changed, Diff};
+use crate::fiche::impact::Impact;
 use crate::fiche::lineage::{Edge, Lineage};
 use crate::fiche::search::Found;
-use crate::kernel::Result;
 use crate::kernel::cli::Output;
+use crate::kernel::{Name, Result};
 
 const RED: &str = "31";
 const GREEN: &str = "32";
@@ -40,6 +41,9 @@ pub(super) fn found(found: &Found, out: Output) -> Result<()> {
         })
         .collect();
     out.rows(&rows, &["card", "stage", "about"], "nothing found; fewer words find more")?;
+    for (typed, meant) in &found.instead {
+        out.line(&format!("nothing has `{typed}`; shown is what has {}", meant.join(", ")))?;
+    }
     if found.total > rows.len() {
         out.line(&format!("{} of {} shown; --limit shows more", rows.len(), found.total))?;
     }
@@ -173,6 +177,38 @@ pub(super) fn lineage(lineage: &Lineage, direction: Direction, out: Output) -> R
         out.line("there is more than is shown; --depth narrows it")?;
     }
     Ok(())
+}
+
+/// What breaks, and what does not, nearest first.
+pub(super) fn impact(impact: &Impact, out: Output) -> Result<()> {
+    if out.is_json() {
+        return out.object(impact);
+    }
+    out.line(&format!("{} ({})", out.bold(&impact.card.reference()), impact.card.stage))?;
+    if impact.directly.is_empty() {
+        return out.line("nothing is made from it");
+    }
+    for (title, affected) in [("directly", &impact.directly), ("indirectly", &impact.indirectly)] {
+        if !affected.is_empty() {
+            out.line(&format!("{title}:"))?;
+        }
+        for one in affected {
+            let label = format!("{} ({})", out.bold(&one.node.reference()), one.node.stage);
+            let fate = match &one.instead {
+                Some(instead) if !one.breaks => format!("goes on with {instead}"),
+                _ if one.breaks => out.paint(RED, "breaks"),
+                _ => "goes on".to_owned(),
+            };
+            let why = out.paint(GREY, &format!("{} {}", one.field, one.reference));
+            out.line(&format!("  {label}  {fate}  {why}"))?;
+        }
+    }
+    if !impact.other_versions.is_empty() {
+        let versions: Vec<_> = impact.other_versions.iter().map(Name::as_str).collect();
+        out.line(&format!("other versions: {}", versions.join(", ")))?;
+    }
+    let of = if impact.truncated { "at least " } else { "" };
+    out.line(&format!("{of}{} deployed or accepted cards would break", impact.in_use))
 }
 
 struct Tree<'a> {

@@ -50,7 +50,7 @@ pub(super) async fn batch(
     let retry = idempotency(&headers, &caller, &path, &body)?;
     let done = off_thread(move || {
         // The batch itself is up to two levels around its cards.
-        let drafts = read_batch(read_json(&body, BODY_MAX, CARD_MAX_DEPTH + 2)?)?;
+        let drafts = read_batch(fiche.kinds(), read_json(&body, BODY_MAX, CARD_MAX_DEPTH + 2)?)?;
         fiche.batch(&caller, &drafts, retry.as_ref())
     })
     .await?;
@@ -75,7 +75,7 @@ pub(super) async fn export(
     State(fiche): State<Fiche>,
     Params(pairs): Params<Vec<(String, String)>>,
 ) -> Result<Response> {
-    let filter = Wanted::read(pairs)?.filter;
+    let filter = Wanted::read(&fiche, pairs)?.filter;
     let first = step(fiche.clone(), filter.clone(), None).await?;
     let steps = stream::unfold(Some(first), move |part| {
         let (fiche, filter) = (fiche.clone(), filter.clone());

@@ -9,10 +9,10 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::shapes::StageBody;
+use crate::fiche::Fiche;
 use crate::fiche::draft::{CARD_MAX_BYTES, CARD_MAX_DEPTH, read_json};
 use crate::fiche::error;
-use crate::fiche::model::{Card, CardKey, CardKind, Conditions, Outcome, Revision, Stage};
-use crate::fiche::{CardDraft, Fiche};
+use crate::fiche::model::{Card, CardKey, Conditions, Outcome, Revision, Stage};
 use crate::kernel::access::Caller;
 use crate::kernel::http::{
     self as drip, List, PageParams, Params, Parted, Whole, etag, idempotency, off_thread,
@@ -34,16 +34,16 @@ pub(super) struct CardPath {
 impl CardPath {
     /// The card, for reading: `latest` may stand for its version.
     fn find(&self, fiche: &Fiche) -> Result<CardKey> {
-        fiche.resolve(CardKind::find(&self.kind)?, &self.name, &self.version)
+        fiche.resolve(fiche.kind(&self.kind)?, &self.name, &self.version)
     }
 
     /// The card, for removing: it must be named, or a retry would remove the next one.
-    fn exact(&self) -> Result<CardKey> {
+    fn exact(&self, fiche: &Fiche) -> Result<CardKey> {
         if self.version == "latest" {
             return Err(error::latest_is_no_version("/version"));
         }
         Ok(CardKey {
-            kind: CardKind::find(&self.kind)?,
+            kind: fiche.kind(&self.kind)?,
             name: Name::new(&self.name)?,
             version: Name::new(&self.version)?,
         })
@@ -69,10 +69,9 @@ pub(super) async fn save(
     Whole(body): Whole,
 ) -> Result<Response> {
     let saved = off_thread(move || {
-        let kind: CardKind = path.kind.parse()?;
         // What a card may weigh is checked on its content; the body may be more spaciously written.
         let document = read_json(&body, CARD_MAX_BYTES * 4, CARD_MAX_DEPTH)?;
-        let draft = CardDraft::named(document, kind, &path.name, &path.version)?;
+        let draft = fiche.draft_named(document, &path.kind, &path.name, &path.version)?;
         fiche.save(&caller, &draft, conditions.into())
     })
     .await?;
@@ -115,7 +114,7 @@ pub(super) async fn remove(
     Parted(path): Parted<CardPath>,
     conditions: drip::Conditions,
 ) -> Result<StatusCode> {
-    off_thread(move || fiche.delete(&caller, &path.exact()?, conditions.into())).await?;
+    off_thread(move || fiche.delete(&caller, &path.exact(&fiche)?, conditions.into())).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -174,6 +173,14 @@ pub(super) async fn diff(
     Params(between): Params<Between>,
 ) -> Result<impl IntoResponse> {
     off_thread(move || fiche.diff(&path.find(&fiche)?, between.from, between.to)).await.map(Json)
+}
+
+/// `GET /api/v1/cards/{kind}/{name}/{version}/impact`
+pub(super) async fn impact(
+    State(fiche): State<Fiche>,
+    Parted(path): Parted<CardPath>,
+) -> Result<impl IntoResponse> {
+    off_thread(move || fiche.impact(&path.find(&fiche)?)).await.map(Json)
 }
 
 #[derive(Debug, Deserialize)]

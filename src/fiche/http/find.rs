@@ -10,10 +10,13 @@ use crate::fiche::error;
 use crate::fiche::model::{Card, CardKind};
 use crate::fiche::{Fiche, Filter, Found, Search};
 use crate::kernel::http::{List, PageParams, Params, Parted, off_thread, seal_cursor};
-use crate::kernel::{Error, Result};
+use crate::kernel::{Error, Fault, Kind, Result, Time};
 
-/// What the parameters of a list or a search ask for. `label` may be given more than once, which
-/// is why they are read by hand.
+/// How many labels one call may ask for.
+const LABELS_MAX: usize = 32;
+
+/// What the parameters of a list or a search ask for. Some may be given more than once, which is why
+/// they are read by hand; every fault is named.
 #[derive(Debug, Default)]
 pub(super) struct Wanted {
     pub(super) filter: Filter,
@@ -23,32 +26,82 @@ pub(super) struct Wanted {
 }
 
 impl Wanted {
-    pub(super) fn read(pairs: Vec<(String, String)>) -> Result<Self> {
+    pub(super) fn read(fiche: &Fiche, pairs: Vec<(String, String)>) -> Result<Self> {
         let mut wanted = Self::default();
         let (mut limit, mut cursor) = (None, None);
+        let mut faults = Vec::new();
         for (name, value) in pairs {
             // An empty field of a form asks for nothing.
             if value.is_empty() {
                 continue;
             }
             match name.as_str() {
-                "name" => wanted.filter.name = Some(value),
-                "kind" => wanted.filter.kind = Some(value.parse()?),
-                "stage" => wanted.filter.stage = Some(value.parse()?),
-                "label" => wanted.filter.labels.push(value),
                 "q" => wanted.q = value,
                 "sort" => wanted.sort = Some(value),
                 "limit" => limit = Some(value),
                 "cursor" => cursor = Some(value),
-                _ => {}
+                _ => {
+                    if let Err(why) = wanted.only(fiche, &name, value) {
+                        faults.push((name, why));
+                    }
+                }
             }
         }
-        if wanted.filter.labels.len() > 32 {
-            return Err(error::bad_parameter("bad_label", "label", "at most 32 of them"));
+        if wanted.filter.labels.len() > LABELS_MAX {
+            let why = format!("at most {LABELS_MAX} of them");
+            faults.push(("label".to_owned(), error::bad_parameter("bad_label", "label", why)));
         }
+        refuse(faults)?;
         wanted.page = serde_json::from_value(json!({"limit": limit, "cursor": cursor}))
             .map_err(|source| Error::internal(format!("page parameters: {source}")))?;
         Ok(wanted)
+    }
+
+    /// One parameter of the filter. What is not known is not read.
+    fn only(&mut self, fiche: &Fiche, name: &str, value: String) -> Result<()> {
+        let time = || Time::parse(&value).map(Some);
+        let filter = &mut self.filter;
+        match name {
+            "name" => filter.name = Some(value),
+            "kind" => filter.kinds.append(&mut kinds(fiche, &value)?),
+            "stage" => {
+                let stages = words(&value).map(str::parse);
+                filter.stages.append(&mut stages.collect::<Result<_>>()?);
+            }
+            "label" => filter.labels.push(value),
+            "updated_after" => filter.updated.from = time()?,
+            "updated_before" => filter.updated.until = time()?,
+            "created_after" => filter.created.from = time()?,
+            "created_before" => filter.created.until = time()?,
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+/// Several words in one parameter have commas between them.
+fn words(value: &str) -> impl Iterator<Item = &str> {
+    value.split(',').map(str::trim).filter(|word| !word.is_empty())
+}
+
+fn kinds(fiche: &Fiche, value: &str) -> Result<Vec<CardKind>> {
+    let kind = |word| fiche.kind(word).map_err(|_unknown| error::bad_kind(word, fiche.kinds()));
+    words(value).map(kind).collect()
+}
+
+/// One fault is told as it is; several under one code, each with its place.
+fn refuse(mut faults: Vec<(String, Error)>) -> Result<()> {
+    let place = |(name, why): &(String, Error)| Fault::new(name.as_str(), why.detail());
+    let places: Vec<_> = faults.iter().map(place).collect();
+    match (faults.pop(), faults.is_empty()) {
+        (None, _) => Ok(()),
+        // A time that is none is a parameter like any other, not a broken request.
+        (Some((_, why)), true) if why.kind() == Kind::Invalid => Err(why),
+        (Some((name, why)), true) => Err(error::bad_parameter("bad_time", &name, why.detail())),
+        (Some(_), false) => {
+            let detail = format!("{} parameters are not valid", places.len());
+            Err(Error::invalid("bad_query", detail, places))
+        }
     }
 }
 
@@ -58,9 +111,9 @@ pub(super) async fn list(
     Parted(kind): Parted<String>,
     Params(pairs): Params<Vec<(String, String)>>,
 ) -> Result<Json<List<Card>>> {
-    let wanted = Wanted::read(pairs)?;
+    let wanted = Wanted::read(&fiche, pairs)?;
     let (limit, after) = (wanted.page.limit()?, wanted.page.after()?);
-    let filter = Filter { kind: Some(CardKind::find(&kind)?), ..wanted.filter };
+    let filter = Filter { kinds: vec![fiche.kind(&kind)?], ..wanted.filter };
     let found = off_thread(move || fiche.list(&filter, after.as_deref(), limit)).await?;
     Ok(Json(List::page(found, limit, |card| card.key.to_string())))
 }
@@ -78,7 +131,7 @@ pub(super) async fn search(
     State(fiche): State<Fiche>,
     Params(pairs): Params<Vec<(String, String)>>,
 ) -> Result<Response> {
-    let wanted = Wanted::read(pairs)?;
+    let wanted = Wanted::read(&fiche, pairs)?;
     let limit = wanted.page.limit()?;
     let offset = match wanted.page.after()? {
         Some(text) => text.parse().unwrap_or(usize::MAX),

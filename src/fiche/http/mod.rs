@@ -8,10 +8,10 @@ mod shapes;
 
 use super::Fiche;
 use crate::kernel::access::Needs;
-use crate::kernel::http::{List, Routes, delete, get, post, put};
+use crate::kernel::http::{List, Route, Routes, delete, get, post, put};
 use shapes::{
-    BatchShape, CardShape, ChangeShape, DiffShape, FoundShape, ImportedShape, LineageShape,
-    RevisionShape, StageBody,
+    BatchShape, CardShape, ChangeShape, DiffShape, FoundShape, ImpactShape, ImportedShape,
+    LineageShape, RevisionShape, StageBody,
 };
 
 const READ: Needs = Needs::Read("fiche");
@@ -74,31 +74,51 @@ fn history(table: Routes<Fiche>) -> Routes<Fiche> {
                 .query("depth", "at most so many steps")
                 .answers::<LineageShape>(200),
         )
+        .add(
+            get("/api/v1/cards/{kind}/{name}/{version}/impact", READ, cards::impact)
+                .says("What breaks if a card is retired or deleted, what is in use first")
+                .answers::<ImpactShape>(200),
+        )
+}
+
+/// The parameters that a list, a search and an export have in common.
+fn filtered(route: Route<Fiche>) -> Route<Fiche> {
+    route
+        .query("stage", "only cards in this stage; several with commas or more than once")
+        .query(
+            "label",
+            "only cards with this label, as key:value, or key for any value; more than once: values of one key are alternatives, several keys must all be there",
+        )
+        .query("updated_after", "only cards changed at this time or later: RFC 3339, or a date")
+        .query("updated_before", "only cards changed before this time")
+        .query("created_after", "only cards first made at this time or later")
+        .query("created_before", "only cards first made before this time")
 }
 
 fn many(table: Routes<Fiche>) -> Routes<Fiche> {
-    const STAGE: &str = "only cards in this stage";
-    const LABEL: &str = "only cards with this label, as key:value; more than once for several";
+    const KIND: &str = "only cards of this kind; several with commas or more than once";
+    const NAME: &str = "only cards of this name";
     table
         .add(
-            get("/api/v1/cards/{kind}", READ, find::list)
+            filtered(get("/api/v1/cards/{kind}", READ, find::list).query("name", NAME))
                 .says("List the cards of a kind")
-                .query("name", "only cards of this name")
-                .query("stage", STAGE)
-                .query("label", LABEL)
                 .paged()
                 .answers::<List<CardShape>>(200),
         )
         .add(
-            get("/api/v1/cards", READ, find::search)
-                .says("Search cards by words, in Chinese and English")
-                .query("q", "words, \"a phrase\", field:word, word*, AND, OR, NOT, ( )")
-                .query("kind", "only cards of this kind")
-                .query("stage", STAGE)
-                .query("label", LABEL)
-                .query("sort", "relevance, name, -name, updated or -updated")
-                .paged()
-                .answers::<FoundShape>(200),
+            filtered(
+                get("/api/v1/cards", READ, find::search)
+                    .query("q", "words, \"a phrase\", field:word, word*, word~, AND, OR, NOT, ( )")
+                    .query("kind", KIND)
+                    .query("name", NAME),
+            )
+            .says("Search cards by words, in Chinese and English")
+            .query(
+                "sort",
+                "relevance, name, -name, updated, -updated, created or -created; - is the last first",
+            )
+            .paged()
+            .answers::<FoundShape>(200),
         )
         .add(
             post("/api/v1/cards:batch", WRITE, bundle::batch)
@@ -107,13 +127,13 @@ fn many(table: Routes<Fiche>) -> Routes<Fiche> {
                 .answers::<BatchShape>(200),
         )
         .add(
-            get("/api/v1/cards:export", READ, bundle::export)
-                .says("All cards as NDJSON, one a line")
-                .query("kind", "only cards of this kind")
-                .query("name", "only cards of this name")
-                .query("stage", STAGE)
-                .query("label", LABEL)
-                .answers_bytes(200, bundle::NDJSON),
+            filtered(
+                get("/api/v1/cards:export", READ, bundle::export)
+                    .query("kind", KIND)
+                    .query("name", NAME),
+            )
+            .says("All cards as NDJSON, one a line")
+            .answers_bytes(200, bundle::NDJSON),
         )
         .add(
             post("/api/v1/cards:import", WRITE, bundle::import)

@@ -8,7 +8,8 @@ use utoipa::ToSchema;
 #[derive(Serialize, ToSchema)]
 #[schema(as = Card)]
 pub(super) struct CardShape {
-    /// `algorithm`, `model`, `parameter`, `application` or `dataset`; the path's wins.
+    /// `algorithm`, `model`, `parameter`, `application`, `dataset`, or a kind that `drip.toml`
+    /// declares; the path's wins.
     kind: String,
     /// Its name; the path's wins.
     name: String,
@@ -112,6 +113,44 @@ pub(super) struct LineageShape {
     truncated: bool,
 }
 
+/// What breaks if a card is retired or deleted.
+#[derive(Serialize, ToSchema)]
+#[schema(as = CardImpact)]
+pub(super) struct ImpactShape {
+    /// The card itself.
+    card: NodeShape,
+    /// The other versions of it that are there.
+    other_versions: Vec<String>,
+    /// How many of the cards below are deployed or accepted, and break.
+    in_use: usize,
+    /// What refers to the card itself.
+    directly: Vec<AffectedShape>,
+    /// What is made from those.
+    indirectly: Vec<AffectedShape>,
+    /// Whether there is more than is shown.
+    truncated: bool,
+}
+
+/// A card that depends on another.
+#[derive(Serialize, ToSchema)]
+#[schema(as = AffectedCard)]
+pub(super) struct AffectedShape {
+    kind: String,
+    name: String,
+    version: String,
+    stage: String,
+    /// The card through which it depends.
+    through: String,
+    /// The field that says so.
+    field: String,
+    /// What stands there.
+    reference: String,
+    /// The card that the reference would mean instead.
+    instead: Option<String>,
+    /// Whether nothing would take the place.
+    breaks: bool,
+}
+
 /// A card of a lineage.
 #[derive(Serialize, ToSchema)]
 #[schema(as = LineageNode)]
@@ -144,8 +183,12 @@ pub(super) struct FoundShape {
     items: Vec<HitShape>,
     /// How many there are.
     total: usize,
-    /// How many there are of each kind and in each stage.
+    /// How many there are by `kind`, by `stage`, and of the most frequent labels by `label_key` and
+    /// by `label` (as `key:value`).
     facets: BTreeMap<String, BTreeMap<String, u64>>,
+    /// Where nothing was found as it was typed: the words that found nothing, and what was looked
+    /// for instead.
+    instead: Option<BTreeMap<String, Vec<String>>>,
     /// How many changes the index has yet to take in.
     behind: u64,
     /// What to send as `cursor` for the next page.

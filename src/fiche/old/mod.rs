@@ -12,6 +12,7 @@ pub(super) mod merge;
 use serde_json::{Map, Value};
 
 use super::draft::CardDraft;
+use super::kinds::Kinds;
 use super::model::{Card, CardKey, CardKind};
 use super::refs::{self, Reference};
 use crate::kernel::{Result, Time};
@@ -76,7 +77,8 @@ pub(super) fn put(content: &mut Map<String, Value>, kind: CardKind, field: &str,
 /// The references in a text, as 0.1 would have written them.
 fn readable(text: &str) -> String {
     let words = text.split([',', '，']).map(str::trim);
-    let words: Vec<&str> = words.filter(|word| Reference::parse(word).is_ok()).collect();
+    let words: Vec<&str> =
+        words.filter(|word| Reference::parse(&Kinds::default(), word).is_ok()).collect();
     words.join(",")
 }
 

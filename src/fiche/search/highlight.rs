@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use super::query::{Leaf, Query};
-use super::words::{Stems, Words, fold, is_dense, wanted};
+use super::query::{How, Leaf, Query};
+use super::words::{Stems, Words, fold, is_dense, wanted, whole};
 
 /// How many bytes of text a passage shows before and after the first word that was found.
 const BEFORE: usize = 60;
@@ -21,11 +21,14 @@ impl Marker {
     pub(super) fn of(query: &Query) -> Self {
         let mut stems = Stems::default();
         let (mut words, mut starts) = (HashSet::new(), Vec::new());
-        for Leaf { text, is_prefix, .. } in query.leaves() {
-            if *is_prefix && !text.ends_with(is_dense) {
-                starts.push(fold(text));
-            } else {
-                words.extend(wanted(text, &mut stems).into_iter().map(|(_, word)| word));
+        for Leaf { text, how, .. } in query.leaves() {
+            match how {
+                How::Start if !text.ends_with(is_dense) => starts.push(fold(text)),
+                How::AnyOf(meant) => words.extend(meant.iter().cloned()),
+                _ => {
+                    words.extend(wanted(text, &mut stems).into_iter().map(|(_, word)| word));
+                    words.extend(whole(text));
+                }
             }
         }
         Self { words, starts, stems }

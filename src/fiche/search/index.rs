@@ -6,13 +6,14 @@ use std::path::Path;
 use serde_json::{Map, Value};
 use tantivy::directory::MmapDirectory;
 use tantivy::schema::{
-    FAST, Field, INDEXED, IndexRecordOption, STORED, STRING, Schema, TextFieldIndexing,
-    TextOptions, Value as _,
+    FAST, Field, IndexRecordOption, STORED, STRING, Schema, TextFieldIndexing, TextOptions,
+    Value as _,
 };
 use tantivy::tokenizer::{RAW_TOKENIZER_NAME, TextAnalyzer};
 use tantivy::{Index, IndexReader, ReloadPolicy, TantivyDocument};
 
-use super::words::WordTokenizer;
+use super::query::Field as Asked;
+use super::words::{WordTokenizer, fold};
 use crate::fiche::model::{Card, CardKey};
 use crate::kernel::error::{Error, Kind, Result};
 use crate::kernel::feed;
@@ -20,7 +21,7 @@ use crate::kernel::name::Digest;
 use crate::kernel::records::Records;
 
 /// What the index is made of. Another number, and every index is made anew.
-const SCHEMA: u32 = 1;
+const SCHEMA: u32 = 2;
 const TOKENIZER: &str = "drip";
 
 /// The fields of the index.
@@ -38,14 +39,40 @@ pub(super) struct Fields {
     pub(super) author: Field,
     pub(super) labels: Field,
     pub(super) all: Field,
-    updated: Field,
+    pub(super) exact_name: Field,
+    pub(super) whole_name: Field,
+    pub(super) updated: Field,
+    pub(super) created: Field,
     order: Field,
+    label_key: Field,
+    label_pair: Field,
+}
+
+impl Fields {
+    /// Where a field that can be asked for by name is kept.
+    pub(super) const fn of(&self, field: Asked) -> Field {
+        match field {
+            Asked::Kind => self.kind,
+            Asked::Stage => self.stage,
+            Asked::Name => self.name,
+            Asked::Version => self.version,
+            Asked::Summary => self.summary,
+            Asked::Remark => self.remark,
+            Asked::Config => self.config,
+            Asked::Author => self.author,
+            Asked::Labels => self.labels,
+        }
+    }
 }
 
 /// The name of the field that a search by name is sorted by.
 pub(super) const ORDER: &str = "order";
-/// The name of the field that a search by time is sorted by.
+/// The names of the fields that a search by time is sorted by.
 pub(super) const UPDATED: &str = "updated";
+pub(super) const CREATED: &str = "created";
+/// The names of the fields that labels are counted by: the keys, and the keys with their values.
+pub(super) const LABEL_KEY: &str = "label_key";
+pub(super) const LABEL_PAIR: &str = "label_pair";
 
 fn schema() -> (Schema, Fields) {
     let mut schema = Schema::builder();
@@ -58,7 +85,7 @@ fn schema() -> (Schema, Fields) {
     let (name, version, summary) = (text("name"), text("version"), text("summary"));
     let (remark, config, author) = (text("remark"), text("config"), text("author"));
     let (labels, all) = (text("labels"), text("all"));
-    let order = TextOptions::default().set_fast(RAW_TOKENIZER_NAME);
+    let raw = TextOptions::default().set_fast(RAW_TOKENIZER_NAME);
     let fields = Fields {
         id: schema.add_text_field("id", STRING | STORED),
         kind: schema.add_text_field("kind", STRING | FAST),
@@ -72,8 +99,13 @@ fn schema() -> (Schema, Fields) {
         author,
         labels,
         all,
-        updated: schema.add_i64_field(UPDATED, FAST | INDEXED),
-        order: schema.add_text_field(ORDER, order),
+        exact_name: schema.add_text_field("exact_name", STRING),
+        whole_name: schema.add_text_field("whole_name", STRING),
+        updated: schema.add_i64_field(UPDATED, FAST),
+        created: schema.add_i64_field(CREATED, FAST),
+        order: schema.add_text_field(ORDER, raw.clone()),
+        label_key: schema.add_text_field(LABEL_KEY, raw.clone()),
+        label_pair: schema.add_text_field(LABEL_PAIR, raw),
     };
     (schema.build(), fields)
 }
@@ -164,42 +196,67 @@ impl Live {
         document.add_text(fields.id, card.key.to_string());
         document.add_text(fields.kind, card.key.kind.as_str());
         document.add_text(fields.stage, card.stage.as_str());
+        document.add_text(fields.exact_name, card.key.name.as_str());
+        document.add_text(fields.whole_name, fold(card.key.name.as_str()));
         document.add_i64(fields.updated, card.updated_at.0);
+        document.add_i64(fields.created, card.created_at.0);
         document.add_text(fields.order, order_of(&card.key));
         for (key, value) in card.labels() {
+            let pair = format!("{key}:{value}");
             document.add_text(fields.label, key);
-            document.add_text(fields.label, format!("{key}:{value}"));
+            document.add_text(fields.label, &pair);
+            document.add_text(fields.label_key, key);
+            document.add_text(fields.label_pair, pair);
         }
-        let mut add = |field: Field, text: &str| {
-            if !text.is_empty() {
-                document.add_text(field, text);
-                document.add_text(fields.all, text);
-            }
-        };
-        add(fields.name, card.key.name.as_str());
-        add(fields.version, card.key.version.as_str());
-        for (name, value) in &card.fields {
-            let field = match name.as_str() {
-                "summary" => fields.summary,
-                "remark" => fields.remark,
-                "config" => fields.config,
-                "author" => fields.author,
-                "labels" => fields.labels,
-                _ => fields.all,
-            };
-            let text = text_of(value);
-            if field == fields.all {
-                // A field of one's own is found by its name as well: `turbine:R80711`.
-                if !text.is_empty() {
-                    document.add_text(fields.all, format!("{name} {text}"));
-                }
-            } else if !text.is_empty() {
-                document.add_text(field, &text);
-                document.add_text(fields.all, &text);
-            }
-        }
+        add_words(&mut document, fields, card);
         document
     }
+}
+
+/// The words of a card. Values that do not belong together are added one by one, so that no phrase
+/// is found across two of them.
+fn add_words(document: &mut TantivyDocument, fields: &Fields, card: &Card) {
+    let mut add = |field: Field, text: &str| {
+        if !text.is_empty() {
+            document.add_text(fields.all, text);
+            if field != fields.all {
+                document.add_text(field, text);
+            }
+        }
+    };
+    add(fields.name, card.key.name.as_str());
+    add(fields.version, card.key.version.as_str());
+    for (name, value) in &card.fields {
+        let field = match name.as_str() {
+            "summary" => fields.summary,
+            "remark" => fields.remark,
+            "config" => fields.config,
+            "author" => fields.author,
+            "labels" => {
+                for (key, value) in card.labels() {
+                    add(fields.labels, &format!("{key} {value}"));
+                }
+                continue;
+            }
+            _ => {
+                // A field of one's own is found by its name as well: `turbine:R80711`.
+                for text in texts_of(value) {
+                    add(fields.all, &format!("{name} {text}"));
+                }
+                continue;
+            }
+        };
+        add(field, &text_of(value));
+    }
+}
+
+/// A value's text; of a list that of each item.
+fn texts_of(value: &Value) -> Vec<String> {
+    let texts = match value {
+        Value::Array(items) => items.iter().map(text_of).collect(),
+        other => vec![text_of(other)],
+    };
+    texts.into_iter().filter(|text| !text.is_empty()).collect()
 }
 
 /// By name in any case, then by version and kind.

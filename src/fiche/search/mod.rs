@@ -7,6 +7,8 @@ mod highlight;
 mod index;
 mod indexer;
 mod query;
+mod relax;
+mod traditional;
 mod words;
 
 use std::collections::BTreeMap;
@@ -25,10 +27,11 @@ use super::model::Card;
 use super::store::{self, Filter};
 use crate::kernel::Result;
 use crate::kernel::records::Records;
-use collect::{CountWords, Counts};
+use collect::{CountWords, Counted, Counts};
 use highlight::Marker;
-use index::{Live, ORDER, UPDATED};
+use index::{CREATED, LABEL_KEY, LABEL_PAIR, Live, ORDER, UPDATED};
 use query::Query;
+use relax::Instead;
 
 /// The longest query, in bytes.
 pub const QUERY_MAX_BYTES: usize = 4 << 10;
@@ -38,8 +41,14 @@ const WORDS_MAX: usize = 256;
 pub const DEPTH_MAX: usize = 10_000;
 /// How long a search waits for an index that is being opened.
 const OPENING: Duration = Duration::from_secs(5);
-/// What is counted.
-const FACETS: [&str; 2] = ["kind", "stage"];
+/// What is counted, and as what it is told.
+const FACETS: [Counted; 4] = [
+    Counted { field: "kind", most: 50 },
+    Counted { field: "stage", most: 50 },
+    Counted { field: LABEL_KEY, most: 20 },
+    Counted { field: LABEL_PAIR, most: 50 },
+];
+const FACET_NAMES: [&str; 4] = ["kind", "stage", "label_key", "label"];
 
 /// In which order cards are found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -51,6 +60,10 @@ pub enum Sort {
     Newest,
     /// What was changed longest ago first.
     Oldest,
+    /// What was made last first.
+    LastMade,
+    /// What was made longest ago first.
+    FirstMade,
     /// By name.
     Name,
     /// By name, backwards.
@@ -64,6 +77,8 @@ impl Sort {
             Self::Relevance => "relevance",
             Self::Newest => "-updated",
             Self::Oldest => "updated",
+            Self::LastMade => "-created",
+            Self::FirstMade => "created",
             Self::Name => "name",
             Self::NameBackwards => "-name",
         }
@@ -78,12 +93,14 @@ impl std::str::FromStr for Sort {
             "relevance" => Ok(Self::Relevance),
             "-updated" => Ok(Self::Newest),
             "updated" => Ok(Self::Oldest),
+            "-created" => Ok(Self::LastMade),
+            "created" => Ok(Self::FirstMade),
             "name" => Ok(Self::Name),
             "-name" => Ok(Self::NameBackwards),
             _ => Err(error::bad_parameter(
                 "bad_sort",
                 "sort",
-                "relevance, name, -name, updated or -updated",
+                "relevance, name, -name, updated, -updated, created or -created",
             )),
         }
     }
@@ -92,7 +109,8 @@ impl std::str::FromStr for Sort {
 /// What to search for.
 #[derive(Debug, Clone, Default)]
 pub struct Search {
-    /// Words, phrases, `field:word`, `word*`, `AND`, `OR`, `NOT`, brackets; empty for all cards.
+    /// Words, phrases, `field:word`, `word*`, `word~`, `AND`, `OR`, `NOT`, brackets; empty for all
+    /// cards.
     pub q: String,
     /// Only these cards.
     pub filter: Filter,
@@ -122,8 +140,13 @@ pub struct Found {
     pub items: Vec<Hit>,
     /// How many there are.
     pub total: usize,
-    /// How many there are of each kind and in each stage.
+    /// How many there are of each kind, in each stage, and with the most frequent labels: by their
+    /// keys as `label_key`, as `key:value` as `label`.
     pub facets: BTreeMap<String, BTreeMap<String, u64>>,
+    /// Where nothing was found as it was typed: the words that found nothing, and what was looked
+    /// for instead.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub instead: BTreeMap<String, Vec<String>>,
     /// How many changes the index has yet to take in; 0 when it is up to date.
     pub behind: u64,
     /// Whether there are more on the next page.
@@ -152,7 +175,7 @@ pub(super) fn search(records: &dyn Records, indexer: &Indexer, search: &Search) 
     // A damaged segment can make the index panic as well as fail.
     let outcome = catch_unwind(AssertUnwindSafe(|| ask(&live, &query, search)));
     let why = match outcome {
-        Ok(Ok(answer)) => return show(records, &live, &query, search, answer, behind),
+        Ok(Ok(answer)) => return show(records, &live, search, answer, behind),
         Ok(Err(why)) => why.to_string(),
         Err(_) => "it panicked".to_owned(),
     };
@@ -166,25 +189,53 @@ struct Answer {
     documents: Vec<(f32, TantivyDocument)>,
     total: usize,
     counts: Counts,
+    /// What was looked for in the end, and what of it in the place of what was typed.
+    query: Query,
+    instead: Instead,
 }
 
 fn ask(live: &Live, query: &Query, search: &Search) -> tantivy::Result<Answer> {
     let searcher = live.reader.searcher();
-    let built = build::search(&live.fields, query, &search.filter);
-    let top = TopDocs::with_limit(search.limit.max(1)).and_offset(search.offset);
-    let ask = Ask { searcher: &searcher, query: built.as_ref() };
-    match search.sort {
-        Sort::Relevance if *query != Query::All => ask.with(top.order_by_score(), |score| *score),
-        Sort::Relevance | Sort::Newest => {
-            ask.with(top.order_by_fast_field::<i64>(UPDATED, Order::Desc), |_| 0.0)
+    let query = relax::spell(&searcher, &live.fields, query)?;
+    let answer = look(&searcher, live, query, search)?;
+    if answer.total > 0 {
+        return Ok(answer);
+    }
+    match relax::relax(&searcher, &live.fields, &answer.query)? {
+        Some((wider, instead)) => {
+            let wider = look(&searcher, live, wider, search)?;
+            Ok(if wider.total > 0 { Answer { instead, ..wider } } else { answer })
         }
-        Sort::Oldest => ask.with(top.order_by_fast_field::<i64>(UPDATED, Order::Asc), |_| 0.0),
-        Sort::Name => ask.with(top.order_by_string_fast_field(ORDER, Order::Asc), |_| 0.0),
-        Sort::NameBackwards => {
-            ask.with(top.order_by_string_fast_field(ORDER, Order::Desc), |_| 0.0)
-        }
+        None => Ok(answer),
     }
 }
+
+fn look(
+    searcher: &Searcher,
+    live: &Live,
+    query: Query,
+    search: &Search,
+) -> tantivy::Result<Answer> {
+    let built = build::search(&live.fields, &query, &search.filter);
+    let top = || TopDocs::with_limit(search.limit.max(1)).and_offset(search.offset);
+    let ask = Ask { searcher, query: built.as_ref() };
+    let by_time = |field, order| ask.with(top().order_by_fast_field::<i64>(field, order), |_| 0.0);
+    let (documents, total, counts) = match search.sort {
+        Sort::Relevance if query != Query::All => ask.with(top().order_by_score(), |score| *score),
+        Sort::Relevance | Sort::Newest => by_time(UPDATED, Order::Desc),
+        Sort::Oldest => by_time(UPDATED, Order::Asc),
+        Sort::LastMade => by_time(CREATED, Order::Desc),
+        Sort::FirstMade => by_time(CREATED, Order::Asc),
+        Sort::Name => ask.with(top().order_by_string_fast_field(ORDER, Order::Asc), |_| 0.0),
+        Sort::NameBackwards => {
+            ask.with(top().order_by_string_fast_field(ORDER, Order::Desc), |_| 0.0)
+        }
+    }?;
+    Ok(Answer { documents, total, counts, query, instead: Instead::new() })
+}
+
+/// Documents with their scores, how many there are in all, and counts over them.
+type Looked = (Vec<(f32, TantivyDocument)>, usize, Counts);
 
 struct Ask<'a> {
     searcher: &'a Searcher,
@@ -196,14 +247,14 @@ impl Ask<'_> {
         &self,
         top: impl Collector<Fruit = Vec<(K, DocAddress)>>,
         score: impl Fn(&K) -> f32,
-    ) -> tantivy::Result<Answer> {
+    ) -> tantivy::Result<Looked> {
         let collect = (Count, CountWords(&FACETS), top);
         let (total, counts, top) = self.searcher.search(self.query, &collect)?;
         let documents = top
             .iter()
             .map(|(key, address)| Ok((score(key), self.searcher.doc(*address)?)))
             .collect::<tantivy::Result<_>>()?;
-        Ok(Answer { documents, total, counts })
+        Ok((documents, total, counts))
     }
 }
 
@@ -212,12 +263,11 @@ impl Ask<'_> {
 fn show(
     records: &dyn Records,
     live: &Live,
-    query: &Query,
     search: &Search,
     answer: Answer,
     behind: u64,
 ) -> Result<Found> {
-    let mut marker = Marker::of(query);
+    let mut marker = Marker::of(&answer.query);
     let mut total = answer.total;
     let seen = search.offset + answer.documents.len();
     let mut items = Vec::new();
@@ -232,11 +282,12 @@ fn show(
             None => total = total.saturating_sub(1),
         }
     }
-    let facets = FACETS.iter().map(|field| (*field).to_owned()).zip(answer.counts);
+    let facets = FACET_NAMES.iter().map(|field| (*field).to_owned()).zip(answer.counts);
     Ok(Found {
         items,
         total,
         facets: facets.collect(),
+        instead: answer.instead,
         behind,
         has_more: seen < answer.total.min(DEPTH_MAX),
     })

@@ -4,7 +4,7 @@
 //! ```text
 //! query  = either { "OR" either }
 //! either = part { [ "AND" ] part }
-//! part   = "NOT" part | "(" query ")" | [ field ":" ] ( word | word"*" | '"' phrase '"' )
+//! part   = "NOT" part | "(" query ")" | [ field ":" ] ( word | word"*" | word"~" | '"' phrase '"' )
 //! ```
 
 /// The fields that can be asked for by name, and the fields that they mean.
@@ -42,6 +42,23 @@ pub(super) enum Field {
     Stage,
 }
 
+/// How what was typed is to be there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum How {
+    /// As a word, or as the words that it is made of, side by side.
+    Word,
+    /// Exactly in this order.
+    Phrase,
+    /// As the beginning of a word.
+    Start,
+    /// As a word that is spelled nearly so.
+    Near,
+    /// As one of these words of the index.
+    AnyOf(Vec<String>),
+    /// As most of its pairs of characters.
+    Most,
+}
+
 /// One thing to look for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Leaf {
@@ -49,8 +66,8 @@ pub(super) struct Leaf {
     pub(super) field: Option<Field>,
     /// What was typed, without quotes and star.
     pub(super) text: String,
-    /// Whether words that only begin so are meant too.
-    pub(super) is_prefix: bool,
+    /// How it is to be there.
+    pub(super) how: How,
 }
 
 /// A query.
@@ -88,6 +105,17 @@ impl Query {
             Self::Leaf(leaf) => vec![leaf],
             Self::And(parts) | Self::Or(parts) => parts.iter().flat_map(Self::leaves).collect(),
             Self::All | Self::Nothing | Self::Not(_) => Vec::new(),
+        }
+    }
+
+    /// The same with everything that is looked for changed as `change` says; what is ruled out stays.
+    pub(super) fn map(&self, change: &mut impl FnMut(&Leaf) -> Leaf) -> Self {
+        let mut each = |parts: &[Self]| parts.iter().map(|part| part.map(change)).collect();
+        match self {
+            Self::Leaf(leaf) => Self::Leaf(change(leaf)),
+            Self::And(parts) => Self::And(each(parts)),
+            Self::Or(parts) => Self::Or(each(parts)),
+            Self::All | Self::Nothing | Self::Not(_) => self.clone(),
         }
     }
 
@@ -134,11 +162,11 @@ fn tokens(text: &str) -> Vec<Token> {
                     chars.by_ref().take_while(|c| !matches!(c, '"' | '“' | '”')).collect();
                 found.push(Token::Phrase(phrase));
             }
-            c if c.is_whitespace() => {}
+            c if parts(c) => {}
             c => {
                 let mut word = String::from(c);
                 while let Some(c) = chars.next_if(|c| {
-                    !c.is_whitespace() && !matches!(c, '(' | ')' | '（' | '）' | '"' | '“' | '”')
+                    !parts(*c) && !matches!(c, '(' | ')' | '（' | '）' | '"' | '“' | '”')
                 }) {
                     word.push(c);
                 }
@@ -147,6 +175,12 @@ fn tokens(text: &str) -> Vec<Token> {
         }
     }
     found
+}
+
+/// Whether a character stands between words, as a space does: the commas of a list, and the marks
+/// that Chinese writes without a space after them.
+fn parts(c: char) -> bool {
+    c.is_whitespace() || matches!(c, ',' | ';' | '，' | '；' | '、' | '。' | '！' | '？')
 }
 
 fn word_token(word: String) -> Token {
@@ -231,7 +265,7 @@ impl Parser {
                 inner.map(|inner| within(inner, field))
             }
             Token::Field(field) if depth < DEPTH_MAX => self.part(Some(field), depth + 1),
-            Token::Phrase(text) => leaf(field, text, false),
+            Token::Phrase(text) => leaf(field, text, How::Phrase),
             Token::Word(word) => word_leaf(field, word),
             Token::Open | Token::Close | Token::And | Token::Or | Token::Field(_) => None,
         }
@@ -251,7 +285,7 @@ fn within(query: Query, field: Option<Field>) -> Query {
 }
 
 fn word_leaf(outer: Option<Field>, word: String) -> Option<Query> {
-    if word == "*" {
+    if matches!(word.as_str(), "*" | "＊") {
         return Some(Query::All);
     }
     let named = word.split_once([':', '：']).and_then(|(name, rest)| Some((field(name)?, rest)));
@@ -259,15 +293,18 @@ fn word_leaf(outer: Option<Field>, word: String) -> Option<Query> {
         Some((field, rest)) => (Some(field), rest.to_owned()),
         None => (outer, word),
     };
-    match text.strip_suffix('*') {
-        Some(start) => leaf(own, start.to_owned(), true),
-        None => leaf(own, text, false),
+    if let Some(start) = text.strip_suffix(['*', '＊']) {
+        return leaf(own, start.to_owned(), How::Start);
+    }
+    match text.strip_suffix(['~', '～']) {
+        Some(near) => leaf(own, near.to_owned(), How::Near),
+        None => leaf(own, text, How::Word),
     }
 }
 
 /// A leaf, where there is a word in it.
-fn leaf(field: Option<Field>, text: String, is_prefix: bool) -> Option<Query> {
-    text.chars().any(char::is_alphanumeric).then_some(Query::Leaf(Leaf { field, text, is_prefix }))
+fn leaf(field: Option<Field>, text: String, how: How) -> Option<Query> {
+    text.chars().any(char::is_alphanumeric).then_some(Query::Leaf(Leaf { field, text, how }))
 }
 
 #[cfg(test)]
@@ -275,11 +312,11 @@ mod tests {
     use super::*;
 
     fn word(text: &str) -> Query {
-        Query::Leaf(Leaf { field: None, text: text.into(), is_prefix: false })
+        Query::Leaf(Leaf { field: None, text: text.into(), how: How::Word })
     }
 
     fn in_field(field: Field, text: &str) -> Query {
-        Query::Leaf(Leaf { field: Some(field), text: text.into(), is_prefix: false })
+        Query::Leaf(Leaf { field: Some(field), text: text.into(), how: How::Word })
     }
 
     #[test]
@@ -293,7 +330,13 @@ mod tests {
             ])
         );
         assert_eq!(Query::read("name:风电"), in_field(Field::Name, "风电"));
-        assert_eq!(Query::read("summary:\"a b\""), in_field(Field::Summary, "a b"));
+        let phrase = Leaf { field: Some(Field::Summary), text: "a b".into(), how: How::Phrase };
+        assert_eq!(Query::read("summary:\"a b\""), Query::Leaf(phrase));
+        let start = Leaf { field: None, text: "fore".into(), how: How::Start };
+        assert_eq!(Query::read("fore*"), Query::Leaf(start));
+        let near = Leaf { field: None, text: "forcast".into(), how: How::Near };
+        assert_eq!(Query::read("forcast~"), Query::Leaf(near));
+        assert_eq!(Query::read("风电，光伏"), Query::And(vec![word("风电"), word("光伏")]));
         assert_eq!(Query::read("label:site:XJJX"), in_field(Field::Labels, "site:XJJX"));
         assert_eq!(Query::read("power:curve"), word("power:curve"));
         assert_eq!(
@@ -311,9 +354,11 @@ mod tests {
         {
             assert_eq!(Query::read(nothing), Query::Nothing, "{nothing}");
         }
-        for lenient in ["wind )", "( wind", "wind AND", "OR wind", "wind (", "\"wind"] {
+        for lenient in ["wind )", "( wind", "wind AND", "OR wind", "wind (", "wind,"] {
             assert_eq!(Query::read(lenient), word("wind"), "{lenient}");
         }
+        let phrase = Leaf { field: None, text: "wind".into(), how: How::Phrase };
+        assert_eq!(Query::read("\"wind"), Query::Leaf(phrase));
         let deep = format!("{}wind{}", "(".repeat(4000), ")".repeat(4000));
         assert_eq!(Query::read(&deep), word("wind"));
         assert_eq!(Query::read(&"NOT ".repeat(1000)), Query::Nothing);
@@ -327,7 +372,7 @@ mod tests {
 
         #[test]
         fn nor_is_any_order_of_signs(parts in proptest::collection::vec(
-            proptest::sample::select(vec!["AND", "OR", "NOT", "(", ")", "\"", "name:", "*", "风", "x*"]), 0..40)) {
+            proptest::sample::select(vec!["AND", "OR", "NOT", "(", ")", "\"", "name:", "*", "风", "x*", "x~", ","]), 0..40)) {
             Query::read(&parts.join(" "));
         }
     }

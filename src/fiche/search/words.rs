@@ -1,9 +1,11 @@
 //! How text becomes the words that are found: Chinese and its neighbours as single characters and
 //! pairs, English in lower case and by its stem, and identifiers whole and in parts.
 //!
-//! Every character of Chinese has a position of its own, and so has every part of an identifier, so
-//! a phrase is found across both: `GBDT_功率预测` is `gbdt` at 0, `功率` at 1, `率预` at 2, `预测` at 3.
-//! No dictionary is needed, and none has to be loaded.
+//! Every character of Chinese has a position of its own, and so has every part of an identifier and
+//! every run of digits in it, so a phrase is found across all of them: `GBDT_功率预测` is `gbdt` at 0,
+//! `功率` at 1, `率预` at 2, `预测` at 3; `10min`, `10 min` and `10-min` are `10` and `min`. What is
+//! written in `CamelCase` stands at one position, whole and in its parts, because most people type
+//! it in one case. No dictionary is needed, and none has to be loaded.
 
 use std::collections::VecDeque;
 use std::iter::Peekable;
@@ -11,6 +13,8 @@ use std::str::CharIndices;
 
 use tantivy::tokenizer::{RawTokenizer, Stemmer, TextAnalyzer, Token, TokenStream, Tokenizer};
 use unicode_normalization::UnicodeNormalization as _;
+
+use super::traditional::simplified;
 
 /// The longest word that is kept, in bytes: what is longer is data, not language.
 const WORD_MAX: usize = 200;
@@ -40,13 +44,13 @@ fn is_letter(c: char) -> bool {
     c.is_alphanumeric() && !is_dense(c)
 }
 
-fn is_joint(c: char) -> bool {
-    matches!(c, '-' | '_' | '.')
+pub(super) fn is_joint(c: char) -> bool {
+    matches!(c, '-' | '_' | '.' | '－' | '＿' | '．')
 }
 
-/// Full-width letters as plain ones, upper case as lower case.
+/// Full-width letters as plain ones, upper case as lower case, traditional characters as simplified.
 pub(super) fn fold(text: &str) -> String {
-    text.nfkc().flat_map(char::to_lowercase).collect()
+    text.nfkc().flat_map(char::to_lowercase).map(simplified).collect()
 }
 
 /// Finds the stem of English words.
@@ -135,7 +139,6 @@ impl<'a> Words<'a> {
         }
         for (from, to) in parts {
             self.part(from, to);
-            self.position += 1;
         }
     }
 
@@ -144,14 +147,40 @@ impl<'a> Words<'a> {
         self.text.get(at..).and_then(|rest| rest.chars().next()).is_some_and(is_letter)
     }
 
+    /// A part: whole, then by its runs of letters and digits, each at a position of its own.
     fn part(&mut self, from: usize, to: usize) {
-        let text = self.slice(from, to);
-        self.word(text, from, to);
-        let pieces = pieces(text);
-        if pieces.len() > 1 {
-            for (start, end) in pieces {
+        let runs = runs(self.slice(from, to));
+        if runs.len() > 1 {
+            self.word(self.slice(from, to), from, to);
+        }
+        for (at, (start, end)) in runs.iter().enumerate() {
+            let (start, end) = (from + start, from + end);
+            self.word(self.slice(start, end), start, end);
+            self.humps(start, end);
+            if let Some((_, after)) = runs.get(at + 1) {
+                self.version(start, end, from + after);
+            }
+            self.position += 1;
+        }
+    }
+
+    /// The parts of what is written in `CamelCase`, all where the whole stands.
+    fn humps(&mut self, from: usize, to: usize) {
+        let humps = humps(self.slice(from, to));
+        if humps.len() > 1 {
+            for (start, end) in humps {
                 self.word(self.slice(from + start, from + end), from + start, from + end);
             }
+        }
+    }
+
+    /// A name with its version stuck to it: `LSTMv2` is `lstm` and `v2` as well.
+    fn version(&mut self, from: usize, to: usize, after: usize) {
+        let name = self.slice(from, to).strip_suffix('v').unwrap_or_default();
+        if name.ends_with(char::is_uppercase) {
+            let at = from + name.len();
+            self.word(name, from, at);
+            self.word(self.slice(at, after), at, after);
         }
     }
 
@@ -190,15 +219,22 @@ impl Iterator for Words<'_> {
     }
 }
 
-/// Where a part falls into pieces: `WindPower` and `GBDT2024` into two each.
-fn pieces(text: &str) -> Vec<(usize, usize)> {
+/// The runs of digits and of anything else in a part: `10min` has two.
+fn runs(text: &str) -> Vec<(usize, usize)> {
+    pieces(text, |before, c| before.is_numeric() != c.is_numeric())
+}
+
+/// The parts of `WindPower`.
+pub(super) fn humps(text: &str) -> Vec<(usize, usize)> {
+    pieces(text, |before, c| before.is_lowercase() && c.is_uppercase())
+}
+
+/// Where a text falls into pieces, cut between two characters for which `breaks` holds.
+fn pieces(text: &str, breaks: impl Fn(char, char) -> bool) -> Vec<(usize, usize)> {
     let mut pieces = Vec::new();
     let (mut start, mut before) = (0, None::<char>);
     for (at, c) in text.char_indices() {
-        let breaks = before.is_some_and(|before| {
-            (before.is_lowercase() && c.is_uppercase()) || before.is_numeric() != c.is_numeric()
-        });
-        if breaks {
+        if before.is_some_and(|before| breaks(before, c)) {
             pieces.push((start, at));
             start = at;
         }
@@ -210,6 +246,11 @@ fn pieces(text: &str) -> Vec<(usize, usize)> {
 
 /// What a word of a query must match, in order: each is looked up at its distance from the first.
 pub(super) fn wanted(text: &str, stems: &mut Stems) -> Vec<(usize, String)> {
+    spelled(text).into_iter().map(|(at, word)| (at, stems.of(&word))).collect()
+}
+
+/// The same as it is spelled, before the stems are found.
+pub(super) fn spelled(text: &str) -> Vec<(usize, String)> {
     let mut wanted = Vec::new();
     let mut chars = text.char_indices().peekable();
     let mut position = 0;
@@ -231,14 +272,26 @@ pub(super) fn wanted(text: &str, stems: &mut Stems) -> Vec<(usize, String)> {
             while let Some((at, next)) = chars.next_if(|(_, next)| is_letter(*next)) {
                 to = at + next.len_utf8();
             }
-            let word = fold(text.get(from..to).unwrap_or_default());
-            if word.len() <= WORD_MAX {
-                wanted.push((position, stems.of(&word)));
+            let letters = text.get(from..to).unwrap_or_default();
+            for (start, end) in runs(letters) {
+                let word = fold(letters.get(start..end).unwrap_or_default());
+                if word.len() <= WORD_MAX {
+                    wanted.push((position, word));
+                }
+                position += 1;
             }
-            position += 1;
         }
     }
     wanted
+}
+
+/// An identifier that falls into several words, as it is kept whole: `LSTM-v2`, `10min`.
+pub(super) fn whole(text: &str) -> Option<String> {
+    let text = text.trim_matches(|c| !is_letter(c));
+    let is_one = text.chars().all(|c| is_letter(c) || is_joint(c));
+    let is_made_of_parts = text.contains(is_joint) || runs(text).len() > 1;
+    let folded = fold(text);
+    (is_one && is_made_of_parts && folded.len() <= WORD_MAX).then_some(folded)
 }
 
 /// [`Words`] as tantivy wants them.
@@ -308,11 +361,18 @@ mod tests {
     #[test]
     fn identifiers_are_found_whole_and_in_parts() {
         assert_eq!(texts("LSTM-v2"), ["lstm-v2", "lstm", "v2", "v", "2"]);
+        assert_eq!(texts("LSTMv2"), ["lstmv2", "lstmv", "lstm", "v2", "2"]);
+        assert_eq!(
+            words("10min 80m"),
+            [("10min", 0), ("10", 0), ("min", 1), ("80m", 2), ("80", 2), ("m", 3)]
+                .map(|(text, position)| (text.to_owned(), position))
+        );
         assert_eq!(texts("1.2.0."), ["1.2.0", "1", "2", "0"]);
         assert_eq!(texts("WindPower"), ["windpow", "windpower", "wind", "power"]);
         assert_eq!(texts("GBDT_功率"), ["gbdt", "功", "功率", "率"]);
         assert_eq!(texts("forecasting"), ["forecast", "forecasting"]);
-        assert_eq!(texts("ＬＳＴＭ"), ["lstm"]);
+        assert_eq!(texts("ＬＳＴＭ－ｖ２"), texts("lstm-v2"));
+        assert_eq!(texts("風電預測"), texts("风电预测"));
     }
 
     #[test]
@@ -338,6 +398,9 @@ mod tests {
             "风电场功率",
             "1.2.0",
             "wind power forecasts",
+            "10min",
+            "LightGBM-v3 功率",
+            "LSTMv2 10 分钟",
         ] {
             let there = words(&format!("x {text} y"));
             for (offset, wanted) in wanted(text, &mut stems) {

@@ -98,7 +98,7 @@ pub(super) async fn compare(
 ) -> Result<()> {
     let mut left: HashMap<&CardKey, &Newest> =
         merge.cards(kind).map(|newest| (newest.draft.key(), newest)).collect();
-    let filter = Filter { kind: Some(kind), ..Filter::default() };
+    let filter = Filter { kinds: vec![kind], ..Filter::default() };
     let mut coming = fiche.export(&filter).await?;
     let mut waiting = Vec::new();
     while let Some(bytes) = coming.chunk().await.map_err(cut_off)? {
