@@ -40,6 +40,8 @@ impl App {
             Ok(false)
         });
         self.start_cards();
+        #[cfg(all(feature = "fiche", feature = "client"))]
+        self.start_pushing();
         self.start_care();
         #[cfg(feature = "liquid")]
         self.start_schedules();
@@ -62,6 +64,18 @@ impl App {
                 let card = |event: &_| cards.of_dataset(&atom, event);
                 feed::follow(atom.records().as_ref(), "cards", card).map(|_| false)
             });
+        }
+    }
+
+    /// Cards that are pushed to another Drip, whenever there is a network.
+    #[cfg(all(feature = "fiche", feature = "client"))]
+    fn start_pushing(&self) {
+        match self.fiche.as_ref().map(crate::fiche::upstream::Pusher::new) {
+            Some(Ok(Some(pusher))) => {
+                tokio::spawn(pusher.run(self.workers.shutdown().clone()));
+            }
+            Some(Err(error)) => tracing::error!(%error, "cards are not pushed to the upstream"),
+            Some(Ok(None)) | None => {}
         }
     }
 

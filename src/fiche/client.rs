@@ -12,6 +12,7 @@ use super::lineage::{Direction, Lineage};
 use super::model::{Card, CardKey, Conditions, Outcome, Saved, Stage};
 use super::search::{Found, Search};
 use super::store::Filter;
+use super::upstream::{ConflictFilter, Keep, Standing};
 use super::{Change, Imported};
 use crate::kernel::client::{Client, segment};
 use crate::kernel::{Kind, Result};
@@ -148,6 +149,30 @@ impl FicheClient {
     pub async fn export(&self, filter: &Filter) -> Result<reqwest::Response> {
         let path = format!("/api/v1/cards:export{}", query_of(&pairs_of(filter)));
         self.client.send(self.client.request(Method::GET, &path)).await
+    }
+
+    /// How pushing to the upstream fares.
+    pub async fn upstream(&self) -> Result<Standing> {
+        self.client.get("/api/v1/upstream").await
+    }
+
+    /// Every conflict that a filter holds.
+    pub async fn conflicts(&self, filter: &ConflictFilter) -> Result<Vec<Value>> {
+        let mut pairs = Vec::new();
+        pairs.extend(filter.node.clone().map(|node| ("node", node)));
+        pairs.extend(filter.kind.map(|kind| ("kind", kind.to_string())));
+        pairs.extend(filter.name.clone().map(|name| ("name", name)));
+        pairs.extend(filter.brief.then(|| ("brief", "true".to_owned())));
+        self.client.all(&format!("/api/v1/cards:conflicts{}", query_of(&pairs))).await
+    }
+
+    /// Ends a conflict.
+    pub async fn resolve(&self, key: &CardKey, node: &str, keep: Keep, number: Option<u64>) -> Result<Value> {
+        let body = json!({
+            "kind": key.kind, "name": key.name, "version": key.version,
+            "node": node, "keep": keep, "number": number,
+        });
+        self.client.post("/api/v1/cards:resolve", &body).await
     }
 
     /// Takes in NDJSON, in pieces that end with a line. Line numbers are those of the whole.

@@ -2,8 +2,8 @@
 
 use super::kinds::Kinds;
 use super::moves::Moves;
-use crate::kernel::Result;
-use crate::kernel::config::{Key, KeyKind, Rule, Settings};
+use crate::kernel::config::{Key, KeyKind, Rule, Secret, Settings};
+use crate::kernel::{Error, Kind, Name, Result};
 
 /// What `drip.toml` may say under `[fiche]`, and where the old paths of fiche are.
 pub const KEYS: &[Key] = &[
@@ -11,6 +11,20 @@ pub const KEYS: &[Key] = &[
         "fiche.records",
         KeyKind::Text,
         "Where cards are kept, when not in the data folder.",
+    ),
+    Key::optional(
+        "fiche.upstream.url",
+        KeyKind::Text,
+        "Another Drip that the cards are pushed to, such as \"https://drip.example.org\".",
+    ),
+    Key::secret(
+        "fiche.upstream.token",
+        "An API token of that Drip, made there with the scope fiche:write.",
+    ),
+    Key::optional(
+        "fiche.upstream.node",
+        KeyKind::Text,
+        "The name of this node, which pushed cards keep; the host's name unless told.",
     ),
     Key::new(
         "fiche.kinds",
@@ -34,14 +48,70 @@ pub const KEYS: &[Key] = &[
 ];
 
 /// The settings, read.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default)]
 pub struct Config {
     /// The URL of the store for the records; none for one in the data folder.
     pub records: Option<String>,
+    /// Where cards are pushed to.
+    pub upstream: Upstream,
     /// The kinds of cards.
     pub kinds: Kinds,
     /// Where a card may go from each stage.
     pub stages: Moves,
+}
+
+/// Where cards are pushed to, and as whom.
+#[derive(Debug, Clone, Default)]
+pub struct Upstream {
+    /// The address of another Drip; none to push to none.
+    pub url: Option<String>,
+    /// An API token of it.
+    pub token: Option<Secret>,
+    /// The name of this node; the host's name unless told.
+    pub node: Option<Name>,
+}
+
+impl Upstream {
+    fn read(settings: &Settings) -> Result<Self> {
+        let text = |key: &str| {
+            Ok::<_, Error>(settings.given(key, Settings::text)?.map(str::to_owned))
+        };
+        let url = text("fiche.upstream.url")?.filter(|url| !url.is_empty());
+        let token = settings.given("fiche.upstream.token", Settings::secret)?.cloned();
+        let node = text("fiche.upstream.node")?.map(|name| {
+            Name::new(&name).map_err(|bad| wrong("fiche.upstream.node", bad.detail()))
+        });
+        if let Some(url) = &url {
+            check_url(url)?;
+            if token.is_none() {
+                let why = "is missing: make one at the upstream with `dripctl token create NAME --scope fiche:write`";
+                return Err(wrong("fiche.upstream.token", why));
+            }
+        }
+        Ok(Self { url, token, node: node.transpose()? })
+    }
+}
+
+fn check_url(url: &str) -> Result<()> {
+    const KEY: &str = "fiche.upstream.url";
+    if !cfg!(feature = "client") {
+        return Err(wrong(KEY, "is set, and this build leaves pushing out"));
+    }
+    let host = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
+    if !host.is_some_and(|host| host.starts_with(|c: char| c.is_alphanumeric() || c == '[')) {
+        return Err(wrong(KEY, "must be an address such as https://drip.example.org"));
+    }
+    if url.contains(['?', '#', '@', ' ']) {
+        return Err(wrong(KEY, "must hold a host, a port and a path only; the token stands apart"));
+    }
+    if url.starts_with("https://") && !cfg!(feature = "tls") {
+        return Err(wrong(KEY, "says https, and this build leaves TLS out: go by a proxy near by"));
+    }
+    Ok(())
+}
+
+fn wrong(key: &str, why: &str) -> Error {
+    Error::new(Kind::Config, "bad_upstream", format!("{key} {why}"))
 }
 
 impl Config {
@@ -49,8 +119,46 @@ impl Config {
     pub fn read(settings: &Settings) -> Result<Self> {
         Ok(Self {
             records: settings.given("fiche.records", Settings::text)?.map(str::to_owned),
+            upstream: Upstream::read(settings)?,
             kinds: Kinds::read(settings.table("fiche.kinds")?)?,
             stages: Moves::read(settings.table("fiche.stages")?)?,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernel::config::LoadOptions;
+
+    fn read(variables: &[(&str, &str)]) -> Result<Upstream> {
+        let all = variables.iter().map(|(name, value)| {
+            (format!("DRIP_FICHE__UPSTREAM__{name}"), (*value).to_owned())
+        });
+        let settings = Settings::load(LoadOptions::new(&[KEYS]).env(all))?;
+        Upstream::read(&settings)
+    }
+
+    #[test]
+    #[cfg(feature = "client")]
+    fn an_upstream_needs_an_address_and_a_token_and_never_shows_it() {
+        let good = read(&[("URL", "http://10.0.0.1:22315"), ("TOKEN", "drip_x"), ("NODE", "风场")]);
+        let good = good.unwrap();
+        assert_eq!(good.node.as_ref().unwrap().as_str(), "风场");
+        assert!(!format!("{good:?}").contains("drip_x"));
+        for (variables, word) in [
+            (vec![("URL", "http://centre")], "token"),
+            (vec![("URL", "ftp://centre"), ("TOKEN", "t")], "url"),
+            (vec![("URL", "centre:22315"), ("TOKEN", "t")], "url"),
+            (vec![("URL", "http://"), ("TOKEN", "t")], "url"),
+            (vec![("URL", "http://ada:secret@centre"), ("TOKEN", "t")], "url"),
+            (vec![("NODE", "a/b")], "node"),
+            (vec![("NODE", "a\u{7}")], "node"),
+        ] {
+            let refused = read(&variables).unwrap_err();
+            assert_eq!((refused.kind(), refused.code()), (Kind::Config, "bad_upstream"));
+            assert!(refused.detail().starts_with(&format!("fiche.upstream.{word}")), "{refused}");
+        }
+        assert_eq!(read(&[]).unwrap().url, None);
     }
 }

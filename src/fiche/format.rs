@@ -6,6 +6,7 @@
 //! | `rev/{kind}/{name}/{version}/{revision}` | every earlier revision |
 //! | `ref/{to kind or *}/{to name}/{kind}/{name}/{version}` | that the last three refer to the first two |
 //! | `compat-observer/{name}/{version}` | an observer of 0.1, see `compat/observers.rs` |
+//! | `upstream/…`, `pusher/…`, `conflict/…` | see `upstream/format.rs` |
 //! | `feed/…`, `audit/…`, `idempotency/…` | as the kernel has them |
 //!
 //! A card's row is never removed, so its row revision only grows and guards every write.
@@ -17,9 +18,10 @@ use super::kinds::Kinds;
 use super::model::{Card, CardKey, CardKind, Deletion, Origin, Revision, Stage};
 use super::refs;
 use crate::kernel::format::{Nothing, Versioned, decode, encode};
+use crate::kernel::name::Digest;
 use crate::kernel::{Error, Name, Result, Time};
 
-/// A revision of a card, as it is kept.
+/// A revision of a card, as it was kept before cards came from other nodes.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub(super) struct CardV1 {
     pub(super) kind: String,
@@ -42,7 +44,56 @@ impl Versioned for CardV1 {
     type Previous = Nothing;
 }
 
-impl CardV1 {
+/// A revision of a card, as it is kept.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub(super) struct CardV2 {
+    pub(super) kind: String,
+    pub(super) name: String,
+    pub(super) version: String,
+    pub(super) stage: String,
+    pub(super) fields_json: String,
+    pub(super) revision: u64,
+    pub(super) created_at: Time,
+    pub(super) updated_at: Time,
+    pub(super) saved_by: String,
+    pub(super) event: String,
+    pub(super) comment: String,
+    pub(super) from_stage: Option<String>,
+    pub(super) deleted: Option<(Time, String)>,
+    /// The node that the content came from; none when it was written here.
+    pub(super) node: Option<String>,
+    /// What that node says its content's digest is: a number may lose its last digit on the way.
+    pub(super) content: Option<Digest>,
+}
+
+impl Versioned for CardV2 {
+    const MARKER: &'static str = "card.v2";
+    type Previous = CardV1;
+}
+
+impl From<CardV1> for CardV2 {
+    fn from(old: CardV1) -> Self {
+        Self {
+            kind: old.kind,
+            name: old.name,
+            version: old.version,
+            stage: old.stage,
+            fields_json: old.fields_json,
+            revision: old.revision,
+            created_at: old.created_at,
+            updated_at: old.updated_at,
+            saved_by: old.saved_by,
+            event: old.event,
+            comment: old.comment,
+            from_stage: old.from_stage,
+            deleted: old.deleted,
+            node: None,
+            content: None,
+        }
+    }
+}
+
+impl CardV2 {
     /// The revision that this row holds.
     pub(super) fn read(&self) -> Result<Revision> {
         let stage = |word: &str| Stage::known(word).ok_or_else(|| damaged(&self.subject(), word));
@@ -56,6 +107,7 @@ impl CardV1 {
             created_at: self.created_at,
             updated_at: self.updated_at,
             saved_by: self.saved_by.clone(),
+            node: self.node.clone(),
         };
         let origin = Origin {
             event: self.event.clone(),
@@ -134,6 +186,38 @@ pub(super) fn reference_rows(
 }
 
 /// Reads a row of a card, newest or earlier.
-pub(super) fn read_card(bytes: &[u8]) -> Result<CardV1> {
+pub(super) fn read_card(bytes: &[u8]) -> Result<CardV2> {
     decode(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_card_of_the_first_format_is_read_as_one_that_was_written_here() {
+        let old = CardV1 {
+            kind: "model".into(),
+            name: "a".into(),
+            version: "1".into(),
+            stage: "testing".into(),
+            fields_json: "{}".into(),
+            revision: 3,
+            created_at: Time(1),
+            updated_at: Time(2),
+            saved_by: "ada".into(),
+            event: "card.staged".into(),
+            comment: "why".into(),
+            from_stage: Some("experiment".into()),
+            deleted: None,
+        };
+        let bytes = encode(&old).unwrap();
+        assert_eq!(&bytes[..8], b"\x07card.v1");
+        let new = read_card(&bytes).unwrap();
+        assert_eq!((new.node.clone(), new.content), (None, None));
+        let read = new.read().unwrap();
+        assert_eq!((read.card.revision, read.card.stage), (3, Stage::Testing));
+        assert_eq!((read.card.node, read.origin.comment.as_str()), (None, "why"));
+        assert_eq!(&encode(&new).unwrap()[..8], b"\x07card.v2");
+    }
 }

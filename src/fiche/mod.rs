@@ -58,6 +58,7 @@ mod refs;
 pub mod script;
 mod search;
 mod store;
+pub mod upstream;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -69,7 +70,7 @@ use tokio::sync::watch;
 
 pub use bundle::{BATCH_MAX, Batch, Imported, Rejected};
 pub use changes::Change;
-pub use config::{Config, KEYS};
+pub use config::{Config, KEYS, Upstream};
 pub use diff::{Changed, Diff, between};
 pub use draft::{CARD_MAX_BYTES, CARD_MAX_DEPTH, CardDraft, LABELS_MAX};
 pub use impact::{Affected, Impact};
@@ -79,7 +80,7 @@ pub use model::{
     Card, CardKey, CardKind, Conditions, Deletion, Origin, Outcome, Revision, Saved, Stage,
 };
 pub use moves::Moves;
-pub use plan::{CARD_DELETED, CARD_SAVED, CARD_STAGED};
+pub use plan::{CARD_CONFLICTED, CARD_DELETED, CARD_SAVED, CARD_STAGED};
 pub use search::{DEPTH_MAX, Found, Hit, QUERY_MAX_BYTES, Search, Sort};
 pub use store::{Filter, Span};
 
@@ -87,7 +88,7 @@ use crate::kernel::access::Caller;
 use crate::kernel::clock::Clock;
 use crate::kernel::feed::{self, Idempotency};
 use crate::kernel::records::{ChangeSet, SharedRecords};
-use crate::kernel::{Bus, Error, Result};
+use crate::kernel::{Bus, Error, Result, Time};
 use plan::Plan;
 
 /// How often a write is planned anew because someone else changed the same card meanwhile. Each
@@ -122,6 +123,7 @@ struct Inner {
     newest: watch::Sender<Option<u64>>,
     indexer: search::Indexer,
     config: Config,
+    upstream: upstream::Live,
 }
 
 impl std::fmt::Debug for Fiche {
@@ -173,6 +175,7 @@ impl Fiche {
                 bus: parts.bus,
                 newest: watch::channel(Some(newest)).0,
                 indexer,
+                upstream: upstream::Live::new(&config.upstream)?,
                 config,
             }),
         })
@@ -353,6 +356,10 @@ impl Fiche {
     /// The store, for whoever follows the feed or reads the audit.
     pub fn records(&self) -> &SharedRecords {
         &self.inner.records
+    }
+
+    fn now(&self) -> Time {
+        self.inner.clock.now()
     }
 
     fn answered(&self, retry: Option<&Idempotency>) -> Result<Option<Value>> {

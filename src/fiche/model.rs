@@ -15,7 +15,8 @@ use super::kinds::Kinds;
 use crate::kernel::{Error, Name, Result, Time};
 
 /// The fields that fiche itself writes; what a client sends in them is not read.
-pub(super) const SYSTEM_FIELDS: [&str; 4] = ["revision", "created_at", "updated_at", "saved_by"];
+pub(super) const SYSTEM_FIELDS: [&str; 5] =
+    ["revision", "created_at", "updated_at", "saved_by", "node"];
 
 /// The longest word for a kind.
 const KIND_MAX_BYTES: usize = 32;
@@ -248,6 +249,8 @@ pub struct Card {
     pub updated_at: Time,
     /// Who made this revision.
     pub saved_by: String,
+    /// The node that pushed this content here; none when it was written here.
+    pub node: Option<String>,
 }
 
 impl Card {
@@ -284,7 +287,8 @@ impl Card {
 
 impl Serialize for Card {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        let mut document = to.serialize_map(Some(self.fields.len() + 8))?;
+        let length = self.fields.len() + 8 + usize::from(self.node.is_some());
+        let mut document = to.serialize_map(Some(length))?;
         document.serialize_entry("kind", &self.key.kind)?;
         document.serialize_entry("name", &self.key.name)?;
         document.serialize_entry("version", &self.key.version)?;
@@ -297,6 +301,9 @@ impl Serialize for Card {
         document.serialize_entry("created_at", &self.created_at)?;
         document.serialize_entry("updated_at", &self.updated_at)?;
         document.serialize_entry("saved_by", &self.saved_by)?;
+        if let Some(node) = &self.node {
+            document.serialize_entry("node", node)?;
+        }
         document.end()
     }
 }
@@ -313,6 +320,8 @@ impl<'de> Deserialize<'de> for Card {
             created_at: Time,
             updated_at: Time,
             saved_by: String,
+            #[serde(default)]
+            node: Option<String>,
             #[serde(flatten)]
             fields: Map<String, Value>,
         }
@@ -325,6 +334,7 @@ impl<'de> Deserialize<'de> for Card {
             created_at: found.created_at,
             updated_at: found.updated_at,
             saved_by: found.saved_by,
+            node: found.node,
         })
     }
 }
@@ -440,6 +450,7 @@ mod tests {
             created_at: Time(1),
             updated_at: Time(2),
             saved_by: "ada".into(),
+            node: Some("edge".into()),
         };
         let text = serde_json::to_string(&card).unwrap();
         assert_eq!(serde_json::from_str::<Card>(&text).unwrap(), card);

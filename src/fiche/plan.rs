@@ -8,11 +8,12 @@ use serde_json::{Map, Value, json};
 use super::config::Config;
 use super::draft::CardDraft;
 use super::error;
-use super::format::{CardV1, card_row, read_card, reference_rows, revision_row};
+use super::format::{CardV2, card_row, read_card, reference_rows, revision_row};
 use super::model::{Card, CardKey, Conditions, Outcome, Saved, Stage};
 use crate::kernel::access::Caller;
 use crate::kernel::feed::{self, Audit, Event};
 use crate::kernel::format::encode;
+use crate::kernel::name::Digest;
 use crate::kernel::records::{ChangeSet, Expect, Records};
 use crate::kernel::{Result, Time};
 
@@ -22,6 +23,8 @@ pub const CARD_SAVED: &str = "card.saved";
 pub const CARD_DELETED: &str = "card.deleted";
 /// A card was moved to another stage.
 pub const CARD_STAGED: &str = "card.staged";
+/// A node pushed a card that is another here: both are kept. See [`super::upstream`].
+pub const CARD_CONFLICTED: &str = "card.conflicted";
 
 /// What one call changes, as it comes together. Later parts see what earlier ones changed.
 pub(super) struct Plan<'a> {
@@ -32,13 +35,26 @@ pub(super) struct Plan<'a> {
     heads: HashMap<CardKey, Option<Head>>,
     set: ChangeSet,
     events: Vec<Event>,
+    /// The feeds that a change which was pushed here came through; none for one made here.
+    through: Vec<String>,
+}
+
+/// A card as another node has it.
+pub(super) struct Taken<'a> {
+    pub(super) draft: &'a CardDraft,
+    /// What that node says the digest of its content is.
+    pub(super) content: Digest,
+    pub(super) node: &'a str,
+    pub(super) by: &'a str,
+    pub(super) comment: &'a str,
+    pub(super) through: &'a [String],
 }
 
 #[derive(Clone)]
 struct Head {
     /// What the row's own revision will be when the next change of it is applied.
     row_revision: u64,
-    row: CardV1,
+    row: CardV2,
 }
 
 impl<'a> Plan<'a> {
@@ -56,6 +72,30 @@ impl<'a> Plan<'a> {
             heads: HashMap::new(),
             set: ChangeSet::new(),
             events: Vec::new(),
+            through: Vec::new(),
+        }
+    }
+
+    /// When it happens.
+    pub(super) fn now(&self) -> Time {
+        self.now
+    }
+
+    /// What the rows are kept in, as they stood before.
+    pub(super) fn records(&self) -> &'a dyn Records {
+        self.records
+    }
+
+    /// The newest revision under a key, also of a deleted card, with what was planned so far.
+    pub(super) fn newest(&mut self, key: &CardKey) -> Result<Option<CardV2>> {
+        Ok(self.head(key)?.map(|head| head.row))
+    }
+
+    /// Lets the whole plan stand only if this card is still as it was looked at.
+    pub(super) fn hold(&mut self, key: &CardKey) -> Result<()> {
+        match self.head(key)? {
+            Some(head) => self.put_head(key, Some(head.row_revision), head.row),
+            None => Ok(()),
         }
     }
 
@@ -94,7 +134,7 @@ impl<'a> Plan<'a> {
             }
         }
         let outcome = if old.is_some() { Outcome::Updated } else { Outcome::Created };
-        let row = CardV1 {
+        let row = CardV2 {
             kind: draft.key.kind.as_str().to_owned(),
             name: draft.key.name.to_string(),
             version: draft.key.version.to_string(),
@@ -108,6 +148,8 @@ impl<'a> Plan<'a> {
             comment: String::new(),
             from_stage: (old.is_some() && stage != has).then(|| has.as_str().to_owned()),
             deleted: None,
+            node: None,
+            content: None,
         };
         let card = Card {
             key: draft.key.clone(),
@@ -117,18 +159,68 @@ impl<'a> Plan<'a> {
             created_at: row.created_at,
             updated_at: row.updated_at,
             saved_by: row.saved_by.clone(),
+            node: None,
         };
         self.change_references(&draft.key, old.as_ref().map(|old| &old.card.fields), &card.fields)?;
         self.replace(&draft.key, head, row)?;
         Ok(Saved { card, outcome })
     }
 
+    /// Takes a card over as another node has it, with its stage and its author.
+    pub(super) fn take(&mut self, taken: &Taken<'_>) -> Result<()> {
+        let key = &taken.draft.key;
+        let head = self.head(key)?;
+        let alive = head.as_ref().filter(|head| head.row.is_alive());
+        let old = alive.map(|head| head.row.read()).transpose()?;
+        let has = old.as_ref().map(|old| old.card.stage);
+        let stage = taken.draft.stage.unwrap_or_default();
+        let is_move = old.as_ref().is_some_and(|old| !taken.draft.differs(&old.card));
+        let event = if is_move { CARD_STAGED } else { CARD_SAVED };
+        let row = CardV2 {
+            kind: key.kind.as_str().to_owned(),
+            name: key.name.to_string(),
+            version: key.version.to_string(),
+            stage: stage.as_str().to_owned(),
+            fields_json: taken.draft.fields_json.clone(),
+            revision: head.as_ref().map_or(0, |head| head.row.revision) + 1,
+            created_at: head.as_ref().map_or(self.now, |head| head.row.created_at),
+            updated_at: self.now,
+            saved_by: taken.by.to_owned(),
+            event: event.to_owned(),
+            comment: taken.comment.to_owned(),
+            from_stage: has.filter(|has| *has != stage).map(|has| has.as_str().to_owned()),
+            deleted: None,
+            node: Some(taken.node.to_owned()),
+            content: Some(taken.content),
+        };
+        let old = old.as_ref().map(|old| &old.card.fields);
+        self.change_references(key, old, &taken.draft.fields)?;
+        self.through = taken.through.to_vec();
+        let done = self.replace(key, head, row);
+        self.through = Vec::new();
+        done
+    }
+
+    /// Deletes a card because it was deleted where it came from.
+    pub(super) fn take_away(&mut self, key: &CardKey, by: &str, through: &[String]) -> Result<()> {
+        let head = self.alive(key)?;
+        self.through = through.to_vec();
+        let gone = self.put_away(key, head, by);
+        self.through = Vec::new();
+        gone.map(drop)
+    }
+
     /// Deletes a card. Its history stays.
     pub(super) fn delete(&mut self, key: &CardKey, conditions: Conditions) -> Result<Card> {
         let head = self.alive(key)?;
         check(key, conditions, Some(head.row.revision))?;
-        let mut row = head.row.clone();
-        row.deleted = Some((self.now, self.caller.name.clone()));
+        let by = self.caller.name.clone();
+        self.put_away(key, head, &by)
+    }
+
+    fn put_away(&mut self, key: &CardKey, head: Head, by: &str) -> Result<Card> {
+        let mut row = head.row;
+        row.deleted = Some((self.now, by.to_owned()));
         let card = row.read()?.card;
         for (reference, _) in reference_rows(&self.config.kinds, key, &card.fields)? {
             self.change(|set| set.delete(reference, Expect::Any));
@@ -156,7 +248,7 @@ impl<'a> Plan<'a> {
         if !moves.allow(card.stage, to) {
             return Err(error::move_not_allowed(key, card.stage, to, moves.next(card.stage)));
         }
-        let row = CardV1 {
+        let row = CardV2 {
             stage: to.as_str().to_owned(),
             revision: head.row.revision + 1,
             updated_at: self.now,
@@ -164,6 +256,7 @@ impl<'a> Plan<'a> {
             event: CARD_STAGED.to_owned(),
             comment: comment.to_owned(),
             from_stage: Some(card.stage.as_str().to_owned()),
+            // A move keeps the content, and with it the node that it came from.
             ..head.row.clone()
         };
         let card = Card {
@@ -226,7 +319,7 @@ impl<'a> Plan<'a> {
     }
 
     /// Puts a new revision in the place of the newest, which becomes an earlier one, and tells of it.
-    fn replace(&mut self, key: &CardKey, head: Option<Head>, row: CardV1) -> Result<()> {
+    fn replace(&mut self, key: &CardKey, head: Option<Head>, row: CardV2) -> Result<()> {
         if let Some(old) = &head {
             let value = encode(&old.row)?;
             let earlier = revision_row(key, old.row.revision);
@@ -238,7 +331,7 @@ impl<'a> Plan<'a> {
     }
 
     /// Writes a card's row, if it is still as it was read: the guard of the whole set.
-    fn put_head(&mut self, key: &CardKey, read_at: Option<u64>, row: CardV1) -> Result<()> {
+    fn put_head(&mut self, key: &CardKey, read_at: Option<u64>, row: CardV2) -> Result<()> {
         let value = encode(&row)?;
         let expect = read_at.map_or(Expect::Absent, Expect::Revision);
         self.change(|set| set.put(card_row(key), expect, value));
@@ -249,21 +342,38 @@ impl<'a> Plan<'a> {
 
     /// Adds the event and the line of audit.
     fn tell(&mut self, key: &CardKey, revision: u64, name: &str) -> Result<()> {
-        let event = Event::new(name, key.to_string(), self.now, json!({ "revision": revision }));
+        let mut payload = json!({ "revision": revision });
+        if let (Some(fields), false) = (payload.as_object_mut(), self.through.is_empty()) {
+            fields.insert("through".to_owned(), json!(self.through));
+        }
+        self.tell_more(key, name, payload)
+    }
+
+    /// The same with more to say.
+    pub(super) fn tell_more(&mut self, key: &CardKey, name: &str, payload: Value) -> Result<()> {
+        let event = Event::new(name, key.to_string(), self.now, payload);
+        let set = std::mem::take(&mut self.set);
+        self.set = feed::tell(set, &event)?;
+        self.events.push(event);
+        self.audit(name, key.to_string())
+    }
+
+    /// Adds a line of audit.
+    pub(super) fn audit(&mut self, action: &str, subject: String) -> Result<()> {
         let line = Audit {
             at: self.now,
             who: self.caller.name.clone(),
-            action: name.to_owned(),
-            subject: key.to_string(),
+            action: action.to_owned(),
+            subject,
             outcome: "done".to_owned(),
         };
         let set = std::mem::take(&mut self.set);
-        self.set = feed::audit(feed::tell(set, &event)?, &line)?;
-        self.events.push(event);
+        self.set = feed::audit(set, &line)?;
         Ok(())
     }
 
-    fn change(&mut self, change: impl FnOnce(ChangeSet) -> ChangeSet) {
+    /// Adds a change of a row that is no card's.
+    pub(super) fn change(&mut self, change: impl FnOnce(ChangeSet) -> ChangeSet) {
         self.set = change(std::mem::take(&mut self.set));
     }
 }

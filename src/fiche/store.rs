@@ -3,7 +3,7 @@
 use semver::Version;
 
 use super::error;
-use super::format::{CardV1, card_row, read_card, revision_row};
+use super::format::{CardV2, card_row, read_card, revision_row};
 use super::model::{Card, CardKey, CardKind, Revision, Stage};
 use crate::kernel::records::{Records, Scan};
 use crate::kernel::{Name, Result, Time};
@@ -12,7 +12,7 @@ use crate::kernel::{Name, Result, Time};
 const STEP: usize = 256;
 
 /// The newest revision of a card, deleted or not.
-pub(super) fn newest(records: &dyn Records, key: &CardKey) -> Result<CardV1> {
+pub(super) fn newest(records: &dyn Records, key: &CardKey) -> Result<CardV2> {
     let row = records.get(&card_row(key))?;
     let row = row.ok_or_else(|| error::card_not_found(key))?;
     read_card(&row.value)
@@ -41,12 +41,17 @@ pub(super) fn get(records: &dyn Records, key: &CardKey) -> Result<Card> {
 
 /// One revision, also of a deleted card.
 pub(super) fn revision(records: &dyn Records, key: &CardKey, revision: u64) -> Result<Revision> {
+    row_of(records, key, revision)?.read()
+}
+
+/// The row of one revision.
+pub(super) fn row_of(records: &dyn Records, key: &CardKey, revision: u64) -> Result<CardV2> {
     let newest = newest(records, key)?;
     if newest.revision == revision {
-        return newest.read();
+        return Ok(newest);
     }
     match records.get(&revision_row(key, revision))? {
-        Some(row) => read_card(&row.value)?.read(),
+        Some(row) => read_card(&row.value),
         None => Err(error::revision_not_found(key, revision, newest.revision)),
     }
 }

@@ -107,6 +107,7 @@ fn differences(draft: &CardDraft, card: &Card) -> Vec<Changed> {
         created_at: Time::default(),
         updated_at: Time::default(),
         saved_by: String::new(),
+        node: None,
     };
     between(card, &after)
 }

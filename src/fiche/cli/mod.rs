@@ -3,6 +3,7 @@
 mod apply;
 mod bulk;
 mod collections;
+mod nodes;
 mod only;
 mod show;
 mod texts;
@@ -167,6 +168,14 @@ pub enum Command {
         #[arg(long, short = 'o', value_name = "FILE")]
         output: Option<std::path::PathBuf>,
     },
+    /// Show how pushing cards to the upstream fares
+    Upstream,
+    /// List, show and resolve the conflicts that nodes pushed
+    Conflicts {
+        /// list unless told
+        #[command(subcommand)]
+        command: Option<nodes::Conflicts>,
+    },
 }
 
 /// What to save.
@@ -261,6 +270,8 @@ pub async fn run(command: Command, client: &Client, out: Output) -> Result<()> {
         Command::Export { kinds, only, output } => {
             bulk::export(&fiche, &only.filter(&kinds, None)?, output.as_deref(), out).await
         }
+        Command::Upstream => nodes::upstream(&fiche, out).await,
+        Command::Conflicts { command } => nodes::conflicts(&fiche, command, out).await,
     }
 }
 

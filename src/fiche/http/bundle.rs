@@ -18,12 +18,12 @@ use crate::kernel::{Error, Kind, Result};
 /// The media type of one JSON document a line.
 pub(super) const NDJSON: &str = "application/x-ndjson";
 /// The most bytes of one batch or one import; a client sends more in several.
-const BODY_MAX: usize = 64 << 20;
+pub(super) const BODY_MAX: usize = 64 << 20;
 /// How many cards an export reads at a time.
 const EXPORT_STEP: usize = 200;
 
 /// The whole body of a call that takes more than the server lets others take.
-async fn large_body(request: Request) -> Result<(HeaderMap, String, Bytes)> {
+pub(super) async fn large_body(request: Request) -> Result<(HeaderMap, String, Bytes)> {
     let headers = request.headers().clone();
     let path = request.uri().path().to_owned();
     let bytes = to_bytes(request.into_body(), BODY_MAX).await.map_err(|source| {

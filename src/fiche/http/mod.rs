@@ -5,13 +5,15 @@ mod cards;
 mod changes;
 mod find;
 mod shapes;
+mod upstream;
 
 use super::Fiche;
 use crate::kernel::access::Needs;
 use crate::kernel::http::{List, Route, Routes, delete, get, post, put};
 use shapes::{
-    BatchShape, CardShape, ChangeShape, DiffShape, FoundShape, ImpactShape, ImportedShape,
-    LineageShape, RevisionShape, StageBody,
+    BatchShape, CardShape, ChangeShape, ConflictShape, DiffShape, FoundShape, ImpactShape,
+    ImportedShape, LineageShape, PushShape, PushedShape, ResolveBody, ResolvedShape, RevisionShape,
+    StageBody, StandingShape,
 };
 
 const READ: Needs = Needs::Read("fiche");
@@ -20,7 +22,7 @@ const WRITE: Needs = Needs::Write("fiche");
 /// The table of fiche.
 pub fn routes(fiche: Fiche) -> Routes {
     let table = Routes::new("fiche");
-    changes(many(history(one(table)))).with_state(fiche)
+    nodes(changes(many(history(one(table))))).with_state(fiche)
 }
 
 fn one(table: Routes<Fiche>) -> Routes<Fiche> {
@@ -157,5 +159,36 @@ fn changes(table: Routes<Fiche>) -> Routes<Fiche> {
                 .says("What changes, as server-sent events; `Last-Event-ID` goes on from there")
                 .query("after", "begin after this number; with what comes next unless told")
                 .answers_bytes(200, "text/event-stream"),
+        )
+}
+
+fn nodes(table: Routes<Fiche>) -> Routes<Fiche> {
+    table
+        .add(
+            post("/api/v1/cards:push", WRITE, upstream::push)
+                .says("Take in what changed at a node; without events, tell how far its feed is here")
+                .takes::<PushShape>()
+                .answers::<PushedShape>(200),
+        )
+        .add(
+            get("/api/v1/cards:conflicts", READ, upstream::conflicts)
+                .says("What nodes pushed beside cards that stand otherwise here")
+                .query("node", "only of this node")
+                .query("kind", "only cards of this kind")
+                .query("name", "only cards of this name")
+                .query("brief", "true leaves out the cards themselves")
+                .paged()
+                .answers::<List<ConflictShape>>(200),
+        )
+        .add(
+            post("/api/v1/cards:resolve", WRITE, upstream::resolve)
+                .says("End a conflict: the card here stays, or becomes what the node has")
+                .takes::<ResolveBody>()
+                .answers::<ResolvedShape>(200),
+        )
+        .add(
+            get("/api/v1/upstream", READ, upstream::standing)
+                .says("How pushing cards to the upstream fares")
+                .answers::<StandingShape>(200),
         )
 }

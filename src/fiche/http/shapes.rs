@@ -42,6 +42,8 @@ pub(super) struct CardShape {
     updated_at: String,
     /// Who made this one.
     saved_by: String,
+    /// The node that pushed this content here; absent when it was written here.
+    node: Option<String>,
 }
 
 /// One revision: the card as it stood, and where the revision came from.
@@ -239,7 +241,7 @@ pub(super) struct ImportedShape {
 pub(super) struct ChangeShape {
     /// Its number: no gaps, no repeats.
     number: u64,
-    /// `card.saved`, `card.deleted` or `card.staged`.
+    /// `card.saved`, `card.deleted`, `card.staged`; `card.conflicted` when a node pushed another one.
     event: String,
     /// The card as it stood after the change; before it, when it was deleted.
     card: CardShape,
@@ -256,4 +258,147 @@ pub(super) struct StageBody {
     /// Why.
     #[serde(default)]
     pub(super) comment: String,
+}
+
+/// What happened in a node's feed after one number and up to another.
+#[derive(Serialize, ToSchema)]
+#[schema(as = CardPush)]
+pub(super) struct PushShape {
+    /// The node's name.
+    node: String,
+    /// The id of the node's feed.
+    feed: String,
+    /// The number that the centre has the feed up to.
+    after: u64,
+    /// The number that it has it up to afterwards; none to only ask where it stands.
+    to: Option<u64>,
+    /// The digest of event `to`.
+    mark: Option<String>,
+    /// What happened, in order.
+    events: Vec<PushEventShape>,
+}
+
+/// One change of one card, as a node pushes it.
+#[derive(Serialize, ToSchema)]
+#[schema(as = CardPushEvent)]
+pub(super) struct PushEventShape {
+    /// Its number in the node's feed.
+    number: u64,
+    /// `card.saved`, `card.staged` or `card.deleted`.
+    event: String,
+    /// The card as it stood after the change; only its name when it was deleted.
+    card: CardShape,
+    /// The digest of its content.
+    digest: Option<String>,
+    /// How it stood right before: `stage` and `digest`; null when it was not there.
+    #[schema(value_type = Option<Object>)]
+    base: Option<serde_json::Value>,
+    /// Its revision at the node.
+    revision: u64,
+    /// Who made the change.
+    by: String,
+    /// Why.
+    comment: String,
+    /// The feeds that the change came through before.
+    through: Vec<String>,
+}
+
+/// What became of a push.
+#[derive(Serialize, ToSchema)]
+#[schema(as = CardPushed)]
+pub(super) struct PushedShape {
+    /// The centre's own name.
+    node: String,
+    /// The id of the centre's own feed.
+    feed: String,
+    /// The number that the centre has the node's feed up to.
+    cursor: u64,
+    /// The mark of that event.
+    mark: Option<String>,
+    /// How many conflicts of the node are open.
+    conflicts: u64,
+    /// For each event its `number`, `card`, `outcome` (applied, unchanged, conflict, known), `reason`
+    /// and the `revision` of the card here.
+    #[schema(value_type = Vec<Object>)]
+    outcomes: Vec<serde_json::Value>,
+}
+
+/// What a node pushed beside a card that stands otherwise here.
+#[derive(Serialize, ToSchema)]
+#[schema(as = CardConflict)]
+pub(super) struct ConflictShape {
+    kind: String,
+    name: String,
+    version: String,
+    /// The node that pushed.
+    node: String,
+    /// `exists_here`, `changed_here`, `deleted_here` or `deleted_there`.
+    reason: String,
+    /// When it was pushed.
+    at: String,
+    /// Who made the change at the node.
+    by: String,
+    /// The number of the change in the node's feed.
+    number: u64,
+    /// The revision of the node's card.
+    revision: u64,
+    /// The card as it stands here; null when it was deleted.
+    mine: Option<CardShape>,
+    /// The card as the node has it; null when it was deleted there.
+    theirs: Option<CardShape>,
+}
+
+/// The end of a conflict.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ResolveBody {
+    pub(super) kind: String,
+    pub(super) name: String,
+    pub(super) version: String,
+    /// The node whose conflict it is.
+    pub(super) node: String,
+    /// `mine`, the card as it stands here; or `theirs`, the card as the node has it.
+    pub(super) keep: String,
+    /// Only if the conflict is still about this change of the node.
+    #[serde(default)]
+    pub(super) number: Option<u64>,
+}
+
+/// A conflict that ended.
+#[derive(Serialize, ToSchema)]
+#[schema(as = CardResolved)]
+pub(super) struct ResolvedShape {
+    /// `mine` or `theirs`.
+    kept: String,
+    /// The card as it stands now; null when it is deleted.
+    card: Option<CardShape>,
+}
+
+/// How pushing to the upstream fares.
+#[derive(Serialize, ToSchema)]
+#[schema(as = CardUpstream)]
+pub(super) struct StandingShape {
+    /// The Drip that this one pushes to; null when it pushes to none.
+    url: Option<String>,
+    /// The name of this node.
+    node: String,
+    /// The number that the upstream has this feed up to, as it last said.
+    cursor: u64,
+    /// How many changes it does not have yet.
+    behind: u64,
+    /// When it last answered well.
+    last_success_at: Option<String>,
+    /// Why the last try failed: `code`, `detail`, `at`.
+    #[schema(value_type = Option<Object>)]
+    last_error: Option<serde_json::Value>,
+    /// When the next try is due.
+    next_try_at: Option<String>,
+    /// How many of this node's cards stand otherwise there.
+    conflicts: u64,
+    /// Those cards: `card`, `reason`, `number`, `at`; the first hundred.
+    #[schema(value_type = Vec<Object>)]
+    conflicting: Vec<serde_json::Value>,
+    /// Cards that the upstream refused, in the same shape. They are tried again.
+    #[schema(value_type = Vec<Object>)]
+    refused: Vec<serde_json::Value>,
 }
