@@ -167,7 +167,13 @@ impl FicheClient {
     }
 
     /// Ends a conflict.
-    pub async fn resolve(&self, key: &CardKey, node: &str, keep: Keep, number: Option<u64>) -> Result<Value> {
+    pub async fn resolve(
+        &self,
+        key: &CardKey,
+        node: &str,
+        keep: Keep,
+        number: Option<u64>,
+    ) -> Result<Value> {
         let body = json!({
             "kind": key.kind, "name": key.name, "version": key.version,
             "node": node, "keep": keep, "number": number,

@@ -73,14 +73,12 @@ pub struct Upstream {
 
 impl Upstream {
     fn read(settings: &Settings) -> Result<Self> {
-        let text = |key: &str| {
-            Ok::<_, Error>(settings.given(key, Settings::text)?.map(str::to_owned))
-        };
+        let text =
+            |key: &str| Ok::<_, Error>(settings.given(key, Settings::text)?.map(str::to_owned));
         let url = text("fiche.upstream.url")?.filter(|url| !url.is_empty());
         let token = settings.given("fiche.upstream.token", Settings::secret)?.cloned();
-        let node = text("fiche.upstream.node")?.map(|name| {
-            Name::new(&name).map_err(|bad| wrong("fiche.upstream.node", bad.detail()))
-        });
+        let node = text("fiche.upstream.node")?
+            .map(|name| Name::new(&name).map_err(|bad| wrong("fiche.upstream.node", bad.detail())));
         if let Some(url) = &url {
             check_url(url)?;
             if token.is_none() {
@@ -132,9 +130,9 @@ mod tests {
     use crate::kernel::config::LoadOptions;
 
     fn read(variables: &[(&str, &str)]) -> Result<Upstream> {
-        let all = variables.iter().map(|(name, value)| {
-            (format!("DRIP_FICHE__UPSTREAM__{name}"), (*value).to_owned())
-        });
+        let all = variables
+            .iter()
+            .map(|(name, value)| (format!("DRIP_FICHE__UPSTREAM__{name}"), (*value).to_owned()));
         let settings = Settings::load(LoadOptions::new(&[KEYS]).env(all))?;
         Upstream::read(&settings)
     }

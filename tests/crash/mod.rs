@@ -14,3 +14,5 @@ mod daemon;
 mod demo;
 #[cfg(feature = "redb")]
 mod power;
+#[cfg(all(feature = "cli", feature = "fiche", feature = "http", feature = "redb"))]
+mod upstream;

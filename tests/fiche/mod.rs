@@ -33,6 +33,8 @@ mod replay;
 #[cfg(feature = "script")]
 mod script;
 mod search;
+#[cfg(feature = "cli")]
+mod upstream;
 
 /// Long enough for any machine; a test that waits so long has failed.
 const PATIENCE: Duration = Duration::from_mins(1);

@@ -233,9 +233,9 @@ proptest! {
 }
 
 #[test]
-fn what_an_old_build_wrote_is_read() {
+fn a_card_is_kept_in_the_newest_format() {
     let fiche = open();
     super::save(&fiche, json!({"kind": "model", "name": "a", "version": "1"})).unwrap();
     let row = fiche.store().get("card/model/a/1").unwrap().unwrap();
-    assert_eq!(&row.value[..8], b"\x07card.v1");
+    assert_eq!(&row.value[..8], b"\x07card.v2");
 }

@@ -3,8 +3,8 @@
 //!
 //! Runs are short unless the environment says otherwise:
 //! `CRASH_CYCLES` kills in each kill loop, `CRASH_STEP` walks every so manieth sync (1 for each),
-//! `CRASH_SEEDS` histories on the simulated disk, `CRASH_SEED` one kill loop again, and
-//! `CRASH_BINARY` another build of `dripctl`.
+//! `CRASH_SEEDS` histories on the simulated disk, `CRASH_SEED` one kill loop again, `CRASH_SAVES`
+//! saves on each side of a link that is cut, and `CRASH_BINARY` another build of `dripctl`.
 
 pub(crate) mod oracle;
 pub(crate) mod rng;
@@ -21,6 +21,8 @@ pub(crate) mod http;
 pub(crate) mod kill_loop;
 #[cfg(all(feature = "demo", feature = "web", feature = "mongo"))]
 pub(crate) mod mongo;
+#[cfg(all(feature = "cli", feature = "fiche", feature = "http", feature = "redb"))]
+pub(crate) mod proxy;
 #[cfg(all(feature = "cli", feature = "http", feature = "redb"))]
 pub(crate) mod shim;
 

@@ -166,7 +166,9 @@ fn nodes(table: Routes<Fiche>) -> Routes<Fiche> {
     table
         .add(
             post("/api/v1/cards:push", WRITE, upstream::push)
-                .says("Take in what changed at a node; without events, tell how far its feed is here")
+                .says(
+                    "Take in what changed at a node; without events, tell how far its feed is here",
+                )
                 .takes::<PushShape>()
                 .answers::<PushedShape>(200),
         )

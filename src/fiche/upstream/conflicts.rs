@@ -9,6 +9,7 @@ use super::decide::{Here, Reason};
 use super::format::{ConflictV1, conflict_row};
 use super::wire::{bad_side, conflict_moved_on, conflict_not_found};
 use crate::fiche::draft::CardDraft;
+use crate::fiche::format::CardV2;
 use crate::fiche::model::{CardKey, CardKind};
 use crate::fiche::plan::{Plan, Taken};
 use crate::fiche::{Fiche, Replayed, Written, store};
@@ -227,7 +228,7 @@ impl Fiche {
             }
             plan.change(|set| set.delete(at, Expect::Revision(found.revision)));
             plan.audit("conflict.resolve", key.to_string())?;
-            let card = plan.newest(key)?.filter(|card| card.is_alive());
+            let card = plan.newest(key)?.filter(CardV2::is_alive);
             let card = card.map(|card| card.read()).transpose()?;
             Ok(json!({"kept": keep, "card": card.map(|revision| revision.card)}))
         })

@@ -47,12 +47,11 @@ fn write(value: &Value, text: &mut String) {
 /// gave it: a number with many digits may lose the last one when it is read again.
 pub(super) fn stand_of(row: &CardV2) -> Result<Stand> {
     let damaged = || Error::internal(format!("the record of {}/{} is damaged", row.kind, row.name));
-    let digest = match row.content {
-        Some(digest) => digest,
-        None => {
-            let fields = serde_json::from_str(&row.fields_json);
-            digest_of(&fields.map_err(|source| damaged().caused_by(source))?)
-        }
+    let digest = if let Some(digest) = row.content {
+        digest
+    } else {
+        let fields = serde_json::from_str(&row.fields_json);
+        digest_of(&fields.map_err(|source| damaged().caused_by(source))?)
     };
     Ok(Stand { stage: Stage::known(&row.stage).ok_or_else(damaged)?, digest })
 }

@@ -93,7 +93,9 @@ impl Fiche {
         for (_, aside) in self.held()? {
             let found = feed::read(self.records().as_ref(), aside.number.saturating_sub(1), 1)?;
             let Some(event) = found.into_iter().next() else { continue };
-            let Some(mut pushed) = read_event(self.records().as_ref(), event, "")? else { continue };
+            let Some(mut pushed) = read_event(self.records().as_ref(), event, "")? else {
+                continue;
+            };
             pushed.base = aside.base.as_ref().map(StandV1::read).transpose()?;
             bytes += event_document(&pushed).to_string().len();
             if pushed.number <= cursor {
@@ -206,11 +208,7 @@ fn is_change(event: &Event) -> bool {
 }
 
 /// An event as it is pushed; none for one that is no change of a card, or came from the upstream.
-fn read_event(
-    records: &dyn Records,
-    event: Event,
-    upstream: &str,
-) -> Result<Option<PushedEvent>> {
+fn read_event(records: &dyn Records, event: Event, upstream: &str) -> Result<Option<PushedEvent>> {
     let texts = event.payload.get("through").and_then(serde_json::Value::as_array);
     let through: Vec<String> =
         texts.into_iter().flatten().filter_map(|feed| feed.as_str().map(str::to_owned)).collect();

@@ -63,6 +63,8 @@ mod identity;
 mod push;
 mod receive;
 mod status;
+#[cfg(test)]
+mod tests;
 mod wire;
 
 pub use conflicts::{Conflict, ConflictFilter, Keep};
@@ -73,5 +75,5 @@ pub use status::{Standing, Trouble};
 pub use wire::{Outcome, Push, Pushed, PushedEvent, Verdict};
 
 pub(super) use status::Live;
-#[cfg(feature = "http")]
+#[cfg(any(feature = "http", test))]
 pub(super) use wire::read_push;

@@ -31,7 +31,9 @@ impl Fiche {
         }
         self.settle_conflicts(&push.node)?;
         let outcomes = match push.to {
-            Some(_) => self.attempt(|| take_in(self.records().as_ref(), caller, self.now(), push, &own))?,
+            Some(_) => {
+                self.attempt(|| take_in(self.records().as_ref(), caller, self.now(), push, &own))?
+            }
             None => Vec::new(),
         };
         let known = known(self.records().as_ref(), &push.feed)?.map(|(_, row)| row);
@@ -66,12 +68,8 @@ fn take_in(
     if cursor != push.after {
         return Err(out_of_step(push.after, cursor));
     }
-    let mut taking = Taking {
-        plan: Plan::new(records, caller, now),
-        push,
-        own,
-        conflicts: BTreeMap::new(),
-    };
+    let mut taking =
+        Taking { plan: Plan::new(records, caller, now), push, own, conflicts: BTreeMap::new() };
     let outcomes = push.events.iter().map(|event| taking.take(event)).collect::<Result<_>>()?;
     let (mut set, events) = taking.finish()?;
     if let Some((to, mark)) = push.to {
@@ -184,7 +182,9 @@ impl Taking<'_> {
             // What made it a conflict must still hold when it is written.
             self.plan.hold(&key)?;
             let old = before.map(|row| decode::<ConflictV1>(&row.value)).transpose()?;
-            let is_news = old.is_none_or(|old| (old.pushed, old.reason) != (row.pushed.clone(), row.reason.clone()));
+            let is_news = old.is_none_or(|old| {
+                (old.pushed, old.reason) != (row.pushed.clone(), row.reason.clone())
+            });
             let value = encode(&row)?;
             self.plan.change(|set| set.put(at, Expect::Any, value));
             if is_news {

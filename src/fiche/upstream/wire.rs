@@ -205,7 +205,9 @@ impl Reader<'_> {
         match given.get(field) {
             Some(Value::String(text)) => match Name::new(text) {
                 Ok(name) => return Some(name),
-                Err(refused) => refused.faults().iter().for_each(|f| self.fault(&pointer, &f.detail)),
+                Err(refused) => {
+                    refused.faults().iter().for_each(|f| self.fault(&pointer, &f.detail));
+                }
             },
             Some(_) => self.fault(pointer, "must be text"),
             None => self.fault(pointer, "is missing"),
@@ -274,20 +276,24 @@ impl Reader<'_> {
         let mut events = Vec::with_capacity(items.len());
         let mut last = 0;
         for (at, item) in items.into_iter().enumerate() {
-            let Some(event) = self.event(item, &format!("/events/{at}")) else {
-                continue;
-            };
-            if event.number <= last {
-                let why = format!("{} does not come after {last}: numbers only go up", event.number);
-                self.fault(format!("/events/{at}/number"), &why);
+            let at = format!("/events/{at}");
+            if let Some(number) = item.get("number").and_then(Value::as_u64) {
+                self.order(number, last, to, &at);
+                last = number;
             }
-            if to.is_some_and(|to| event.number > to) {
-                self.fault(format!("/events/{at}/number"), "lies beyond `to`");
-            }
-            last = event.number;
-            events.push(event);
+            events.extend(self.event(item, &at));
         }
         events
+    }
+
+    fn order(&mut self, number: u64, last: u64, to: Option<u64>, at: &str) {
+        if number <= last {
+            let why = format!("{number} does not come after {last}: numbers only go up");
+            self.fault(format!("{at}/number"), &why);
+        }
+        if to.is_some_and(|to| number > to) {
+            self.fault(format!("{at}/number"), "lies beyond `to`");
+        }
     }
 
     fn event(&mut self, item: Value, at: &str) -> Option<PushedEvent> {
@@ -389,7 +395,9 @@ pub(super) fn same_node_name(name: &Name) -> Error {
     Error::new(
         Kind::Conflict,
         "same_node_name",
-        format!("`{name}` is the name of the centre itself: give the node another fiche.upstream.node"),
+        format!(
+            "`{name}` is the name of the centre itself: give the node another fiche.upstream.node"
+        ),
     )
 }
 
@@ -496,11 +504,11 @@ mod tests {
                 "/events/0/card/kind",
                 "/events/0/card/name",
                 "/events/0/card/labels/x",
+                "/events/1/number",
                 "/events/1/event",
                 "/events/1/base",
                 "/events/1/through/0",
                 "/events/1/digest",
-                "/events/1/number",
                 "/events/2",
             ]
         );
@@ -519,7 +527,8 @@ mod tests {
         large["config"] = json!("x".repeat(2 << 20));
         assert_eq!(places(push(vec![event(1, large)])), ["/events/0/card"]);
         assert_eq!(places(json!([])), [""]);
-        let without_end = json!({"node": "e", "feed": FEED, "after": 0, "events": [event(1, card("a"))]});
+        let without_end =
+            json!({"node": "e", "feed": FEED, "after": 0, "events": [event(1, card("a"))]});
         assert_eq!(places(without_end), ["/to"]);
     }
 }

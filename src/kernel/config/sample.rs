@@ -46,7 +46,7 @@ fn setting(text: &mut String, key: &Key) {
         Some(default) => writeln!(text, "#{name} = {default}"),
         None if key.secret => writeln!(
             text,
-            "#{name} = \"\"  # no default; or, better, the path of a file that holds it:\n#{name}_file = \"\""
+            "#{name} = \"\"  # no default\n# Or, better, the path of a file that holds it.\n#{name}_file = \"\"  # no default"
         ),
         None => writeln!(text, "#{name} = {}  # no default", shape(key.kind)),
     };

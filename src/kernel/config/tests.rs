@@ -399,8 +399,9 @@ fn the_sample_shows_what_has_no_default() {
     # Where the S3 listener listens.
     #listen = ""  # no default
     # The key that S3 clients sign with.
-    #secret_key = ""  # no default; or, better, the path of a file that holds it:
-    #secret_key_file = ""
+    #secret_key = ""  # no default
+    # Or, better, the path of a file that holds it.
+    #secret_key_file = ""  # no default
 
     [fiche]
     # A number.
