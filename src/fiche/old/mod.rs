@@ -203,6 +203,7 @@ mod tests {
             created_at: Time(0),
             updated_at: Time(0),
             saved_by: "ada".into(),
+            node: None,
         };
         let texts: Vec<_> =
             super::fields(key.kind).map(|f| (f, shown(&before.fields, key.kind, f))).collect();
