@@ -25,7 +25,7 @@ pub(super) async fn push(
     let (_, _, body) = large_body(request).await?;
     off_thread(move || {
         // The push itself is three levels around its cards.
-        let push = read_push(read_json(&body, BODY_MAX, CARD_MAX_DEPTH + 3)?)?;
+        let push = read_push(fiche.kinds(), read_json(&body, BODY_MAX, CARD_MAX_DEPTH + 3)?)?;
         fiche.receive(&caller, &push)
     })
     .await

@@ -31,9 +31,7 @@ impl Fiche {
         }
         self.settle_conflicts(&push.node)?;
         let outcomes = match push.to {
-            Some(_) => {
-                self.attempt(|| take_in(self.records().as_ref(), caller, self.now(), push, &own))?
-            }
+            Some(_) => self.attempt(|| self.take_in(caller, push, &own))?,
             None => Vec::new(),
         };
         let known = known(self.records().as_ref(), &push.feed)?.map(|(_, row)| row);
@@ -46,6 +44,25 @@ impl Fiche {
             outcomes,
         })
     }
+
+    fn take_in(&self, caller: &Caller, push: &Push, own: &str) -> Result<Planned> {
+        let (records, now) = (self.records().as_ref(), self.now());
+        let known = known(records, &push.feed)?;
+        let cursor = known.as_ref().map_or(0, |(_, row)| row.cursor);
+        if cursor != push.after {
+            return Err(out_of_step(push.after, cursor));
+        }
+        let plan = Plan::new(records, &self.inner.config, caller, now);
+        let mut taking = Taking { plan, push, own, conflicts: BTreeMap::new() };
+        let outcomes = push.events.iter().map(|event| taking.take(event)).collect::<Result<_>>()?;
+        let (mut set, events) = taking.finish()?;
+        if let Some((to, mark)) = push.to {
+            let row = PusherV1 { node: push.node.to_string(), cursor: to, mark, at: now };
+            let expect = known.map_or(Expect::Absent, |(revision, _)| Expect::Revision(revision));
+            set = set.put(pusher_row(&push.feed), expect, encode(&row)?);
+        }
+        Ok((outcomes, set, events))
+    }
 }
 
 /// How far a feed is here, with the revision of the row that says so.
@@ -55,30 +72,6 @@ fn known(records: &dyn Records, feed: &str) -> Result<Option<(u64, PusherV1)>> {
 }
 
 type Planned = (Vec<Outcome>, ChangeSet, Vec<crate::kernel::Event>);
-
-fn take_in(
-    records: &dyn Records,
-    caller: &Caller,
-    now: crate::kernel::Time,
-    push: &Push,
-    own: &str,
-) -> Result<Planned> {
-    let known = known(records, &push.feed)?;
-    let cursor = known.as_ref().map_or(0, |(_, row)| row.cursor);
-    if cursor != push.after {
-        return Err(out_of_step(push.after, cursor));
-    }
-    let mut taking =
-        Taking { plan: Plan::new(records, caller, now), push, own, conflicts: BTreeMap::new() };
-    let outcomes = push.events.iter().map(|event| taking.take(event)).collect::<Result<_>>()?;
-    let (mut set, events) = taking.finish()?;
-    if let Some((to, mark)) = push.to {
-        let row = PusherV1 { node: push.node.to_string(), cursor: to, mark, at: now };
-        let expect = known.map_or(Expect::Absent, |(revision, _)| Expect::Revision(revision));
-        set = set.put(pusher_row(&push.feed), expect, encode(&row)?);
-    }
-    Ok((outcomes, set, events))
-}
 
 struct Taking<'a> {
     plan: Plan<'a>,

@@ -53,7 +53,10 @@ fn as_push(edge: &Fiche, batch: &Batch) -> Push {
 
 /// The push, over the wire and read again.
 fn send(centre: &Fiche, push: &Push) -> Result<Pushed> {
-    let read = super::read_push(serde_json::from_str(&push.document().to_string()).unwrap())?;
+    let read = super::read_push(
+        centre.kinds(),
+        serde_json::from_str(&push.document().to_string()).unwrap(),
+    )?;
     centre.receive(&Caller::new("edge-token", Role::Publisher), &read)
 }
 
