@@ -57,8 +57,7 @@ pub fn open_access(
 
 /// The record store of one module, in the module's own folder.
 fn records_of(folder: &DataFolder, module: &str) -> Result<SharedRecords> {
-    let path = folder.part(module)?.join(format!("{module}.redb"));
-    records::open(&path.display().to_string())
+    records::open(&folder.store(module)?.display().to_string())
 }
 
 /// Everything that is open. A module that `modules.enabled` does not name is not.
@@ -112,6 +111,7 @@ impl App {
             modules: settings::enabled(settings)?,
         };
         let opened = opening.open()?;
+        folder.note_stores(std::iter::once("access").chain(opening.modules.iter().copied()))?;
         Ok(Self {
             access,
             modules: opening.modules.iter().map(ToString::to_string).collect(),

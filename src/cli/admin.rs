@@ -1,14 +1,14 @@
-//! The first account, made with the daemon stopped.
+//! An admin account, made or given a new password with the daemon stopped: the first account is.
 
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::context::Context;
+use super::serve;
 use crate::app;
 use crate::kernel::access::{self, Caller, UserDraft};
 use crate::kernel::clock::SystemClock;
-use crate::kernel::disk::DataFolder;
 use crate::kernel::error::{Error, Kind, Result};
 
 #[derive(clap::Args)]
@@ -31,7 +31,7 @@ pub(super) fn run(arguments: CreateAdmin, context: &Context) -> Result<()> {
         None => ask("Name of the account: ")?,
     };
     let password = if arguments.password_stdin { first_line()? } else { ask_password(&name)? };
-    let folder = DataFolder::hold(&settings.path("server.data")?)?;
+    let folder = serve::hold(&settings)?;
     let access = app::open_access(&settings, &folder, Arc::new(SystemClock))?;
     let draft = UserDraft { password: Some(password), role: Some("admin".into()), name: None };
     let (user, is_new) = access.put_user(&Caller::system(), &name, &draft, None)?;

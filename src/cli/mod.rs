@@ -45,7 +45,7 @@ enum Command {
     /// Run the daemon until it is stopped
     #[command(alias = "start-webui")]
     Serve(serve::Serve),
-    /// Make the first account, with the daemon stopped
+    /// Make an admin account or give it a new password, with the daemon stopped
     CreateAdmin(admin::CreateAdmin),
     /// Sign in, and keep the token for this address
     Login(account::Login),

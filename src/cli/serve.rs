@@ -42,6 +42,12 @@ pub(super) async fn run(arguments: Serve, context: &Context) -> Result<()> {
     daemon.serve().await
 }
 
+/// Takes the data folder. From here on this process makes files that their owner alone reads.
+pub(super) fn hold(settings: &Settings) -> Result<DataFolder> {
+    rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
+    DataFolder::hold(&settings.path("server.data")?)
+}
+
 /// The flags that every command which opens a data folder has.
 pub(super) fn flags(data: Option<&Path>, listen: Option<String>) -> Vec<(&'static str, String)> {
     let mut flags = app::data_flag(data);
@@ -64,7 +70,7 @@ impl Daemon {
     /// Takes the folder, opens the stores, takes the port: in this order, so that a second daemon
     /// on the same folder is told who holds it rather than that its port is in use.
     pub(super) async fn open(settings: &Settings, shutdown: Shutdown) -> Result<Self> {
-        let folder = DataFolder::hold(&settings.path("server.data")?)?;
+        let folder = hold(settings)?;
         let app = App::open(settings, folder, Arc::new(SystemClock), shutdown.clone())?;
         let config = server::Config::read(settings)?;
         let listener = server::listen(settings.text("server.listen")?, config.behind_proxy).await?;

@@ -20,6 +20,9 @@ pub(super) async fn run(context: &Context) -> Result<()> {
     // Counts are for those who may read; everyone may know that it runs.
     match client.get::<Value>("/api/v1/status").await {
         Ok(counts) => merge(&mut status, counts),
+        Err(error) if client.has_token() && error.kind() == Kind::Unauthenticated => {
+            return Err(error);
+        }
         Err(error) if matches!(error.kind(), Kind::Unauthenticated | Kind::Denied) => {
             let hint = "sign in with `dripctl login` to see what there is";
             merge(&mut status, json!({"counts": hint}));

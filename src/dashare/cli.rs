@@ -36,9 +36,9 @@ pub enum Command {
         /// A value for a `?`, in order; JSON is taken as such
         #[arg(long = "param")]
         params: Vec<String>,
-        /// json, csv, ndjson, parquet or arrow
-        #[arg(long, default_value = "json")]
-        format: String,
+        /// json, csv, ndjson, parquet or arrow; a table for people unless told
+        #[arg(long)]
+        format: Option<String>,
         /// Write to this file instead of the terminal
         #[arg(long)]
         out: Option<String>,
@@ -202,7 +202,12 @@ pub async fn run(command: Command, client: &Client, out: Output) -> Result<()> {
                 .iter()
                 .map(|text| serde_json::from_str(text).unwrap_or_else(|_text| json!(text)))
                 .collect();
+            let wants_table = format.is_none() && file.is_none() && !out.is_json();
+            let format = format.unwrap_or_else(|| "json".into());
             let body = dashare.sql(&query, &json!(params), &format).await?;
+            if wants_table {
+                return table(&body, out);
+            }
             deliver(&body, file.as_deref(), out, &json!({ "bytes": body.len() }))
         }
     }
@@ -310,10 +315,27 @@ async fn fetch(get: Get, dashare: &DashareClient, out: Output) -> Result<()> {
 }
 
 /// Writes data to a file, or to the terminal as they are.
+/// Rows as a table for people.
+fn table(body: &[u8], out: Output) -> Result<()> {
+    let answer: Value = serde_json::from_slice(body).map_err(|source| {
+        Error::new(Kind::Internal, "bad_answer", format!("the daemon's answer: {source}"))
+    })?;
+    let items = answer.get("items").and_then(Value::as_array).map(Vec::as_slice);
+    let rows: Vec<_> = items.unwrap_or_default().iter().filter_map(Value::as_object).collect();
+    let Some(first) = rows.first() else {
+        return out.line("no rows");
+    };
+    let columns: Vec<&String> = first.keys().collect();
+    out.table(&columns, rows.iter().map(|row| row.values().collect()))
+}
+
 fn deliver(body: &[u8], file: Option<&str>, out: Output, told: &Value) -> Result<()> {
     let Some(file) = file else {
         let mut stdout = std::io::stdout().lock();
-        return match stdout.write_all(body).and_then(|()| stdout.flush()) {
+        // Text ends with a line end, or it runs into the prompt.
+        let end: &[u8] = if body.ends_with(b"}") { b"\n" } else { b"" };
+        let written = stdout.write_all(body).and_then(|()| stdout.write_all(end));
+        return match written.and_then(|()| stdout.flush()) {
             // A reader that went away (`| head`) is no failure.
             Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
                 Err(Error::io("write to the terminal", error))

@@ -34,17 +34,17 @@ impl Output {
         self.colour
     }
 
-    /// One object: as JSON, or as lines `field  value`.
+    /// One object: as JSON, or as lines `field  value`; what is inside a field has lines of its own.
     pub fn object(self, value: &impl Serialize) -> Result<()> {
         let value = to_value(value)?;
         if self.json {
             return self.line(&pretty(&value));
         }
         let mut table = plain_table();
-        for (field, value) in value.as_object().into_iter().flatten() {
-            table.add_row([self.bold(field), cell(value)]);
+        for (field, text) in lines(&value) {
+            table.add_row([self.bold(&field), text]);
         }
-        self.line(&table.to_string())
+        self.line(&table.trim_fmt())
     }
 
     /// Rows: as a JSON array, or as a table of the named fields. A field may lead inwards with dots.
@@ -63,7 +63,21 @@ impl Output {
             table
                 .add_row(fields.iter().map(|field| look(row, field).map(cell).unwrap_or_default()));
         }
-        self.line(&table.to_string())
+        self.line(&table.trim_fmt())
+    }
+
+    /// A table with the columns that it came with.
+    pub fn table<'a>(
+        self,
+        columns: &[impl AsRef<str>],
+        rows: impl IntoIterator<Item = Vec<&'a Value>>,
+    ) -> Result<()> {
+        let mut table = plain_table();
+        table.set_header(columns.iter().map(|column| self.bold(column.as_ref())));
+        for row in rows {
+            table.add_row(row.into_iter().map(cell));
+        }
+        self.line(&table.trim_fmt())
     }
 
     /// A sentence for people; machines get `value`.
@@ -132,8 +146,24 @@ pub fn report(error: &Error, json: bool) -> u8 {
         let red = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
         let (on, off) = if red { ("\u{1b}[31m", "\u{1b}[0m") } else { ("", "") };
         eprintln!("{on}dripctl:{off} {error}");
+        if let Some(hint) = hint(error) {
+            eprintln!("{hint}");
+        }
     }
     error.kind().exit_code()
+}
+
+/// What to do about a refusal that the daemon words for every client.
+fn hint(error: &Error) -> Option<&'static str> {
+    match (error.kind(), error.code()) {
+        (Kind::Unauthenticated, _) => {
+            Some("Sign in with `dripctl login`, or show a token with --token or DRIP_TOKEN.")
+        }
+        (Kind::NotFound, "no_such_path") => Some(
+            "This daemon may not serve the module: `dripctl status` lists those that it serves.",
+        ),
+        _ => None,
+    }
 }
 
 /// Reads a whole file, or standard input for `-`.
@@ -173,6 +203,28 @@ fn plain_table() -> Table {
     table
 }
 
+/// How deep an object is unfolded into lines.
+const UNFOLDED: usize = 3;
+
+/// An object as lines: `figures.rmse  9.3`.
+fn lines(value: &Value) -> Vec<(String, String)> {
+    fn unfold(name: &str, value: &Value, depth: usize, into: &mut Vec<(String, String)>) {
+        match value {
+            Value::Object(fields) if depth < UNFOLDED && !fields.is_empty() => {
+                for (field, value) in fields {
+                    let field: String = cell(&field.as_str().into());
+                    let name = if name.is_empty() { field } else { format!("{name}.{field}") };
+                    unfold(&name, value, depth + 1, into);
+                }
+            }
+            other => into.push((name.to_owned(), cell(other))),
+        }
+    }
+    let mut found = Vec::new();
+    unfold("", value, 0, &mut found);
+    found
+}
+
 fn to_value(value: &impl Serialize) -> Result<Value> {
     serde_json::to_value(value).map_err(|error| Error::internal(format!("show: {error}")))
 }
@@ -209,6 +261,14 @@ mod tests {
         assert_eq!(cell(&json!(["a", 1])), "a, 1");
         assert_eq!(cell(&json!("\u{1b}[2J")), "\u{FFFD}[2J");
         assert_eq!(look(&json!({"a": {"b": 2}}), "a.b"), Some(&json!(2)));
+    }
+
+    #[test]
+    fn an_object_is_unfolded_into_lines() {
+        let value = json!({"a": {"b": 1, "c": {"d": {"e": 2}}}, "f": [1, 2], "g": {}});
+        let expected = [("a.b", "1"), ("a.c.d", r#"{"e":2}"#), ("f", "1, 2"), ("g", "{}")];
+        let expected = expected.map(|(name, text)| (name.to_owned(), text.to_owned()));
+        assert_eq!(lines(&value), expected);
     }
 
     #[test]

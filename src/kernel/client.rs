@@ -27,6 +27,10 @@ impl std::fmt::Debug for Client {
 impl Client {
     /// A client for the daemon at `url`, such as `http://127.0.0.1:22315`.
     pub fn new(url: &str, token: Option<String>) -> Result<Self> {
+        if token.as_deref().is_some_and(|token| token.contains(|c: char| !c.is_ascii_graphic())) {
+            let why = "the token has characters that no token has: was it cut or quoted wrongly?";
+            return Err(Error::new(Kind::Usage, "bad_token", why));
+        }
         #[cfg(feature = "tls")]
         {
             // Only the first call of a process installs it; later ones find it there.
@@ -44,6 +48,11 @@ impl Client {
     /// The same daemon, as someone else.
     pub fn with_token(&self, token: impl Into<String>) -> Self {
         Self { token: Some(token.into()), ..self.clone() }
+    }
+
+    /// Whether it shows a credential.
+    pub fn has_token(&self) -> bool {
+        self.token.is_some()
     }
 
     /// The daemon's address.

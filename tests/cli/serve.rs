@@ -92,3 +92,33 @@ fn two_fresh_folders_share_no_key() {
         }
     }
 }
+
+#[test]
+fn a_store_that_is_gone_is_missed_and_not_begun_anew() {
+    let home = Home::with_admin();
+    home.serve().stop();
+    let store = home.data().join("fiche/fiche.redb");
+    let kept = std::fs::read(&store).unwrap();
+    std::fs::remove_file(&store).unwrap();
+    let serve = ["serve", "--data", "data", "--listen", "127.0.0.1:0"];
+    let (code, said) = refused(&home.run(&serve));
+    assert_eq!(code, Some(69), "{said}");
+    assert!(said.contains("fiche.redb is missing") && said.contains("backup"), "{said}");
+    std::fs::write(&store, "").unwrap();
+    let (code, said) = refused(&home.run(&serve));
+    assert_eq!(code, Some(69), "{said}");
+    assert!(said.contains("fiche.redb is empty"), "{said}");
+    std::fs::write(&store, kept).unwrap();
+    home.serve().stop();
+}
+
+#[test]
+fn what_is_kept_is_for_the_owner_alone() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let home = Home::with_admin();
+    home.serve().stop();
+    let mode = |path: &str| {
+        std::fs::metadata(home.data().join(path)).unwrap().permissions().mode() & 0o777
+    };
+    assert_eq!((mode("."), mode("access/access.redb")), (0o700, 0o600));
+}

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::{demo, figures};
+use super::{demo, figures, inventory};
 use crate::support::daemon::Home;
 
 const TURBINES: [&str; 4] = ["R80711", "R80721", "R80736", "R80790"];
@@ -30,10 +30,36 @@ fn the_curves_are_as_good_as_they_must_be_and_change_with_the_months() {
         }
         assert!(measured < rmse(&told, "pooled", turbine), "{turbine} against the pooled curve");
     }
-    let january = figures(&demo(&Home::new(), &["--train-to", "2014-02-01"]));
+    let home = Home::new();
+    let january = figures(&demo(&home, &["--train-to", "2014-02-01"]));
     for turbine in TURBINES {
         let (both, one) = (rmse(&told, "measured", turbine), rmse(&january, "measured", turbine));
         assert!((both - one).abs() > 1e-6, "{turbine}: {both} whatever the months");
+    }
+    // Months that were run before, with another model in between: what is told is what stands.
+    assert_eq!(figures(&demo(&home, &[])), told);
+    assert_eq!(figures(&demo(&home, &["--train-to", "2014-02-01"])), january);
+    let model = &inventory(&home)["model:\"wind-power\"@\"1.0.0\""];
+    assert_eq!(model["config"]["figures"], january);
+}
+
+#[test]
+fn months_that_overlap_or_are_no_dates_are_refused() {
+    for (arguments, why) in [
+        (&["--train-to", "foo"][..], "--train-to `foo` is no date"),
+        (&["--train-to", "2014-13-01"], "`2014-13-01` is no date"),
+        (&["--test-from", "2014-02-01"], "overlap"),
+        (
+            &["--train-from", "2014-03-01"],
+            "--train-from 2014-03-01 is not before --train-to 2014-03-01",
+        ),
+    ] {
+        let home = Home::new();
+        let output = home.run(&[&["demo", "--once", "--data", "data"], arguments].concat());
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(said.contains(why), "{said}");
+        assert_eq!(std::fs::read_dir(home.data()).unwrap().count(), 0, "nothing was made");
     }
 }
 

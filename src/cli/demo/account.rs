@@ -23,7 +23,9 @@ pub(super) fn ensure(app: &App, story: &mut Story) -> Result<()> {
     let exists = app.access.user(NAME).is_ok();
     let state = mark.read()?;
     if exists && state != "making" {
-        return story.say("The account `admin` is there already, with the password you know.");
+        return story.say(
+            "The account `admin` is there already; a lost password is replaced by `dripctl create-admin --username admin`.",
+        );
     }
     mark.write("making")?;
     let password = random_password()?;

@@ -14,7 +14,7 @@ mod story;
 use super::context::Context;
 use super::serve::{self, Daemon};
 use crate::kernel::client::Client;
-use crate::kernel::error::{Error, Result};
+use crate::kernel::error::{Error, Kind, Result};
 use crate::kernel::work::Shutdown;
 use data::Wind;
 use story::Story;
@@ -54,7 +54,44 @@ pub(super) struct Months {
     test_to: String,
 }
 
+impl Months {
+    /// Names everything that is wrong with the dates: a model that is tested on what it learnt from
+    /// flatters itself.
+    fn check(&self) -> Result<()> {
+        let dates = [
+            ("train-from", &self.train_from),
+            ("train-to", &self.train_to),
+            ("test-from", &self.test_from),
+            ("test-to", &self.test_to),
+        ];
+        let is_date = |text: &str| text.len() == 10 && text.parse::<chrono::NaiveDate>().is_ok();
+        let mut faults: Vec<String> = dates
+            .iter()
+            .filter(|(_, text)| !is_date(text))
+            .map(|(flag, text)| format!("--{flag} `{text}` is no date such as 2014-01-31"))
+            .collect();
+        if faults.is_empty() {
+            // Dates of this shape are in order as texts are.
+            for (first, second) in [(0, 1), (2, 3)] {
+                if let (Some((from, a)), Some((to, b))) = (dates.get(first), dates.get(second))
+                    && a >= b
+                {
+                    faults.push(format!("--{from} {a} is not before --{to} {b}"));
+                }
+            }
+            if self.test_from < self.train_to && self.train_from < self.test_to {
+                faults.push("the months to learn from and the months to test on overlap".into());
+            }
+        }
+        if faults.is_empty() {
+            return Ok(());
+        }
+        Err(Error::new(Kind::Usage, "bad_months", faults.join("; ")))
+    }
+}
+
 pub(super) async fn run(demo: Demo, context: &Context) -> Result<()> {
+    demo.months.check()?;
     let wind = Wind::load(demo.wind.as_deref())?;
     let settings = context.settings(serve::flags(demo.data.as_deref(), demo.listen))?;
     serve::start_log(&settings)?;
@@ -62,6 +99,7 @@ pub(super) async fn run(demo: Demo, context: &Context) -> Result<()> {
     serve::end_on_signal(shutdown.clone())?;
 
     let mut story = Story::new(context.out);
+    story.once = demo.once;
     let daemon = Daemon::open(&settings, shutdown.clone()).await?;
     let url = format!("http://{}", daemon.address);
     story.title(&daemon.folder(), &url)?;
@@ -99,11 +137,7 @@ async fn tell(client: &Client, wind: &Wind, months: &Months, story: &mut Story) 
 }
 
 fn stopped() -> Error {
-    Error::new(
-        crate::kernel::Kind::Conflict,
-        "stopped",
-        "the demo was stopped; run it again to go on",
-    )
+    Error::new(Kind::Conflict, "stopped", "the demo was stopped; run it again to go on")
 }
 
 /// Whether the folder of the wind data is one.

@@ -16,6 +16,8 @@ use crate::kernel::error::{Error, Kind, Result};
 const CONSUMER: &str = "grid-desk";
 const CHANNEL: &str = "wind/forecast";
 const QUOTA_DAYS: u64 = 7;
+/// The turbine that the consumer asks for.
+const TURBINE: &str = "R80711";
 
 /// Shares the forecast beside the measured power with one consumer, and fetches it as that consumer
 /// until the quota says no.
@@ -30,7 +32,8 @@ pub(super) async fn share(client: &Client, outputs: &Value, story: &mut Story) -
     for (start, end) in
         [("2014-03-01", "2014-03-04"), ("2014-03-04", "2014-03-07"), ("2014-03-07", "2014-03-10")]
     {
-        let path = format!("/api/v1/channels/{CHANNEL}/data?entity=R80711&start={start}&end={end}");
+        let path =
+            format!("/api/v1/channels/{CHANNEL}/data?entity={TURBINE}&start={start}&end={end}");
         match consumer.send(consumer.request(Method::GET, &path)).await {
             Ok(answer) => {
                 let left =
@@ -44,10 +47,12 @@ pub(super) async fn share(client: &Client, outputs: &Value, story: &mut Story) -
                     )
                 })?;
                 let count = data.get("items").and_then(Value::as_array).map_or(0, Vec::len);
-                details.push(format!("{start} to {end}: {count} rows, {left} days left"));
+                let days = if left == "1" { "day" } else { "days" };
+                details
+                    .push(format!("{TURBINE}, {start} to {end}: {count} rows, {left} {days} left"));
             }
             Err(error) if error.code() == "quota_exhausted" => {
-                details.push(format!("{start} to {end}: refused, {}", error.detail()));
+                details.push(format!("{TURBINE}, {start} to {end}: refused, {}", error.detail()));
                 refused = Some(error.detail().to_owned());
                 break;
             }

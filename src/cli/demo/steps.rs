@@ -218,10 +218,23 @@ async fn finished_run(client: &Client, pipeline: &Value, inputs: &Value) -> Resu
     };
     // The list may leave large outputs out; the run itself has them.
     let run: Value = client.get(&format!("/api/v1/runs/{}", segment(id))).await?;
-    // The run was durable before its last card was; only with the model's card is it complete.
+    // The run was durable before its last card was, and a later run with other months may have
+    // taken its place: only with the model's card of these months is it the one that stands.
     let card = client.get::<Value>(&format!("/api/v1/cards/model/wind-power/{VERSION}")).await;
-    let complete = run.pointer("/outputs/figures").is_some() && card.is_ok();
+    let complete = run.pointer("/outputs/figures").is_some()
+        && card.is_ok_and(|card| is_learnt_from(&card, inputs));
     Ok(complete.then_some(run))
+}
+
+/// Whether the model's card tells of these months.
+fn is_learnt_from(card: &Value, inputs: &Value) -> bool {
+    let months = [
+        ("trained/from", "train_from"),
+        ("trained/to", "train_to"),
+        ("tested/from", "test_from"),
+        ("tested/to", "test_to"),
+    ];
+    months.iter().all(|(told, asked)| card.pointer(&format!("/config/{told}")) == inputs.get(asked))
 }
 
 async fn new_run(client: &Client, inputs: &Value) -> Result<Value> {
@@ -258,7 +271,12 @@ fn clean_line(outputs: &Value) -> Option<String> {
 /// A small table: per turbine how far the curves are off.
 fn figure_lines(figures: &Value) -> Vec<String> {
     let mut lines = vec![
-        "RMSE in % of capacity    measured wind: curve (pooled)    forecast (pooled)   persistence 1 h   3 h   6 h".to_owned(),
+        "RMSE in % of capacity; in brackets the same by one pooled, uncorrected curve. The forecast is".to_owned(),
+        "made from reanalysis wind, which is known only afterwards: a weather forecast will do worse.".to_owned(),
+        format!(
+            "  {:<10} {:>20} {:>20}   persistence {:>6} {:>6} {:>6} {:>6}",
+            "turbine", "with measured wind", "forecast", "1 h", "2 h", "3 h", "6 h"
+        ),
     ];
     let measured = figures.get("measured").and_then(Value::as_object);
     for turbine in measured.into_iter().flat_map(Map::keys) {
@@ -266,13 +284,14 @@ fn figure_lines(figures: &Value) -> Vec<String> {
             let found = figures.pointer(&format!("/{path}/{turbine}/rmse_pct"));
             found.and_then(Value::as_f64).map_or_else(|| "-".to_owned(), |n| format!("{n:.2}"))
         };
+        let both = |ours: &str, pooled: &str| format!("{} ({})", percent(ours), percent(pooled));
         lines.push(format!(
-            "  {turbine:<22} {:>22} ({}) {:>15} ({}) {:>14} {:>8} {:>5}",
-            percent("measured"),
-            percent("pooled"),
-            percent("forecast"),
-            percent("forecast_pooled"),
+            "  {turbine:<10} {:>20} {:>20}   {:>11} {:>6} {:>6} {:>6} {:>6}",
+            both("measured", "pooled"),
+            both("forecast", "forecast_pooled"),
+            "",
             percent("persistence/h1"),
+            percent("persistence/h2"),
             percent("persistence/h3"),
             percent("persistence/h6"),
         ));

@@ -11,6 +11,9 @@ use crate::kernel::error::Result;
 /// The story so far.
 pub(super) struct Story {
     out: Output,
+    folder: String,
+    /// Whether nothing serves after the story.
+    pub(super) once: bool,
     steps: Vec<Value>,
     begun: Instant,
     step_begun: Instant,
@@ -19,10 +22,18 @@ pub(super) struct Story {
 impl Story {
     pub(super) fn new(out: Output) -> Self {
         let now = Instant::now();
-        Self { out, steps: Vec::new(), begun: now, step_begun: now }
+        Self {
+            out,
+            folder: String::new(),
+            once: false,
+            steps: Vec::new(),
+            begun: now,
+            step_begun: now,
+        }
     }
 
     pub(super) fn title(&mut self, folder: &str, url: &str) -> Result<()> {
+        folder.clone_into(&mut self.folder);
         self.line(&self.out.bold("One algorithm's whole life, on four wind turbines"))?;
         self.line(&format!("  data folder {folder}, daemon at {url}"))
     }
@@ -65,7 +76,10 @@ impl Story {
             let told = json!({"url": url, "seconds": took.as_secs_f64(), "steps": self.steps});
             return self.out.line(&told.to_string());
         }
-        self.line(&format!("\nDone in {}. While a daemon serves this folder, try:", show(took)))?;
+        self.line(&format!("\nDone in {}. What to try next:", show(took)))?;
+        if self.once {
+            self.line(&format!("  dripctl serve --data {}", self.folder))?;
+        }
         for command in [
             "dripctl login --username admin",
             "dripctl fiche search 风电",
@@ -74,6 +88,9 @@ impl Story {
             "dripctl dashare usage grid-desk",
         ] {
             self.line(&format!("  {command}"))?;
+        }
+        if self.once {
+            return Ok(());
         }
         self.line(&format!("and open {url} in a browser."))
     }

@@ -66,11 +66,14 @@ pub fn check(password: &str, user: &str) -> Result<()> {
     }
     let lower = password.to_lowercase();
     let first = lower.chars().next();
-    if COMMON.contains(&lower.as_str()) || lower.chars().all(|c| Some(c) == first) {
+    if COMMON.contains(&lower.as_str()) {
         fault("is one that everyone tries first");
+    } else if lower.chars().count() > 1 && lower.chars().all(|c| Some(c) == first) {
+        fault("is one character again and again");
     }
     let bare = lower.replace(&user.to_lowercase(), "").replace("drip", "");
-    if !user.is_empty() && bare.chars().count() < MIN_CHARS / 2 {
+    let has_name = bare.len() < lower.len();
+    if !user.is_empty() && has_name && bare.chars().count() < MIN_CHARS / 2 {
         fault("is little more than the name of the account or the program");
     }
     if faults.is_empty() {
