@@ -174,7 +174,7 @@ pub(super) async fn compute(
 /// Asks an operator. Operators have a limit of wall time, and a machine that stands still for a
 /// moment uses it up: then it is asked again.
 async fn ask(client: &Client, path: &str, body: &Value) -> Result<Value> {
-    for _ in 0..2 {
+    for _ in 0..5 {
         match client.post(path, body).await {
             Err(error) if error.kind() == Kind::TimedOut => {}
             answered => return answered,

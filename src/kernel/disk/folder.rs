@@ -204,7 +204,7 @@ fn make_private(path: &Path) -> Result<()> {
     if let Err(error) = std::fs::set_permissions(path, std::fs::Permissions::from_mode(OWNER)) {
         // Not ours to change: whoever gave it to us decided who may look.
         tracing::warn!(%folder, %error, "other accounts of this machine can read the data folder");
-    } else {
+    } else if path.join("FORMAT").exists() {
         tracing::info!(%folder, "closed the data folder to other accounts of this machine");
     }
     Ok(())
