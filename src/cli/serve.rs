@@ -81,6 +81,9 @@ impl Daemon {
             for (setting, routes) in app.compat_routes() {
                 old.push(compat.listen(settings, setting, routes).await?);
             }
+            if old.is_empty() {
+                tracing::warn!("compat.enabled is on, and no module that has old paths is open");
+            }
         }
         app.folder.announce(&address.to_string())?;
         app.start_workers();

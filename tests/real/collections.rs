@@ -158,7 +158,7 @@ fn contents(empty: &Empty) -> Vec<Value> {
 }
 
 #[test]
-fn an_import_without_the_right_password_or_collections_says_so() {
+fn an_import_without_the_right_password_or_without_collections_says_so() {
     let Some(venv) = real_venv("collections") else { return };
     let server = mongo::shared(&venv);
     let empty = Empty::new();
@@ -172,6 +172,10 @@ fn an_import_without_the_right_password_or_collections_says_so() {
     let (code, said) = import(&wrong);
     assert_eq!(code, Some(77), "{said}");
     assert!(!said.contains("hunter2"), "{said}");
+    let unasked = server.url("fiche").replace(&format!(":{}", mongo::PASSWORD), "");
+    let (code, said) = import(&unasked);
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("no terminal"), "{said}");
     let (code, said) = import(&server.url("nothing_there"));
     assert_eq!(code, Some(1), "{said}");
     assert!(said.contains("nothing_there") && said.contains("model_info"), "{said}");

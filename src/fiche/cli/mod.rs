@@ -148,8 +148,8 @@ pub enum Command {
     /// Take in cards as NDJSON with the stages they have, or the collections of Drip 0.1
     Import {
         /// A file of cards, `-` for standard input; or what Drip 0.1 kept in MongoDB: its URL
-        /// (mongodb://user:password@host/fiche?authSource=admin), a folder of `mongodump`, or files of
-        /// `mongoexport` named for their collections
+        /// (mongodb://user@host/fiche?authSource=admin, which asks for the password where it has none),
+        /// a folder of `mongodump`, or files of `mongoexport` named for their collections
         #[arg(value_name = "SOURCE")]
         source: String,
         /// Only show what would be taken in; for the collections of Drip 0.1

@@ -28,9 +28,12 @@ enum Form {
 /// A file, and what it holds.
 type Found = (PathBuf, Collection, Form);
 
-/// Whether a path is a folder, or a file that is named for a collection.
+/// Whether a path is a folder, or a file that only MongoDB's tools make.
 pub(super) fn is_meant(path: &Path) -> bool {
-    path.is_dir() || what_is(path).is_some()
+    let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
+    let name = name.as_deref().unwrap_or_default().trim_end_matches(".gz");
+    let is_of_tools = matches!(name.rsplit_once('.'), Some((_, "bson" | "archive")));
+    path.is_dir() || what_is(path).is_some() || is_of_tools
 }
 
 /// Reads what is there; answers where it was found.
@@ -57,6 +60,9 @@ fn find(path: &Path) -> Result<(PathBuf, Vec<Found>)> {
     if let Some((collection, form)) = what_is(path).filter(|_| !path.is_dir()) {
         return Ok((path.to_owned(), vec![(path.to_owned(), collection, form)]));
     }
+    if !path.is_dir() {
+        return Err(no_collection(path));
+    }
     let mut inside: Vec<PathBuf> = DATABASES.iter().map(|name| path.join(name)).collect();
     inside.extend(entries(path)?);
     let folders = inside.into_iter().filter(|inside| inside.is_dir());
@@ -70,15 +76,31 @@ fn find(path: &Path) -> Result<(PathBuf, Vec<Found>)> {
             return Ok((folder, found));
         }
     }
-    let names = Collection::ALL.map(|collection| format!("{collection}.bson")).join(", ");
     Err(Error::new(
         Kind::NotFound,
         "no_collections",
         format!(
-            "neither `{}` nor a folder in it has a collection of Drip 0.1: {names}, or the same as .json",
-            path.display()
+            "neither `{}` nor a folder in it has a collection of Drip 0.1: {}, or the same as .json",
+            path.display(),
+            names()
         ),
     ))
+}
+
+fn no_collection(path: &Path) -> Error {
+    Error::new(
+        Kind::Usage,
+        "unknown_collection",
+        format!(
+            "`{}` is named for no collection of Drip 0.1 ({}); of an archive make a folder first, with `mongorestore` and `mongodump --out`",
+            path.display(),
+            names()
+        ),
+    )
+}
+
+fn names() -> String {
+    Collection::ALL.map(|collection| format!("{collection}.bson")).join(", ")
 }
 
 fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
@@ -260,5 +282,12 @@ mod tests {
         std::fs::write(empty.path().join("model_info.bson.gz"), "x").unwrap();
         let refused = read(empty.path(), &mut Merge::default(), Output::new(true)).unwrap_err();
         assert_eq!(refused.code(), "packed_dump");
+        for name in ["dump.archive", "dump.archive.gz", "cards.bson"] {
+            let path = empty.path().join(name);
+            std::fs::write(&path, "x").unwrap();
+            assert!(is_meant(&path));
+            assert_eq!(find(&path).unwrap_err().code(), "unknown_collection", "{name}");
+        }
+        assert!(!is_meant(&empty.path().join("cards.ndjson")));
     }
 }

@@ -1,11 +1,12 @@
 //! The collections on the MongoDB server where Drip 0.1 kept them. Only read, never written.
 
 use std::future::Future;
+use std::io::IsTerminal as _;
 use std::time::Duration;
 
 use mongodb::bson::{Document, doc};
 use mongodb::error::{Error as Fault, ErrorKind};
-use mongodb::options::ClientOptions;
+use mongodb::options::{AuthMechanism, ClientOptions, Credential};
 use mongodb::{Client, Database};
 
 use super::bson::extended;
@@ -22,8 +23,13 @@ const DENIED: [i32; 2] = [13, 18];
 
 /// Reads every collection; answers where it was found, without the password.
 pub(super) async fn read(url: &str, merge: &mut Merge, out: Output) -> Result<String> {
-    let mongo = Mongo { secret: password(url) };
+    let mut mongo = Mongo { secret: password(url) };
     let mut options = mongo.wait(async { ClientOptions::parse(url).await }).await?;
+    if let Some(credential) = options.credential.as_mut().filter(|given| lacks_password(given)) {
+        let asked = ask_password()?;
+        credential.password = Some(asked.clone());
+        mongo.secret = Some(asked);
+    }
     options.server_selection_timeout.get_or_insert(Duration::from_secs(10));
     options.connect_timeout.get_or_insert(Duration::from_secs(5));
     options.app_name.get_or_insert_with(|| "dripctl".to_owned());
@@ -135,6 +141,28 @@ fn password(url: &str) -> Option<String> {
     let (credentials, _) = rest.rsplit_once('@')?;
     let (_, password) = credentials.split_once(':')?;
     (!password.is_empty()).then(|| password.to_owned())
+}
+
+/// Whether someone is named who must show a password, and none is given.
+fn lacks_password(credential: &Credential) -> bool {
+    let by_password = matches!(
+        credential.mechanism,
+        None | Some(AuthMechanism::ScramSha1 | AuthMechanism::ScramSha256)
+    );
+    by_password && credential.username.is_some() && credential.password.is_none()
+}
+
+/// A password that is asked for stands in no list of processes and in no history of a shell.
+fn ask_password() -> Result<String> {
+    if !std::io::stdin().is_terminal() {
+        return Err(Error::new(
+            Kind::Usage,
+            "no_password",
+            "the URL names a user and no password, and there is no terminal to ask for it: write mongodb://user:password@host/…",
+        ));
+    }
+    let asked = rpassword::prompt_password("Password of MongoDB: ");
+    asked.map_err(|source| Error::io("read the password", source))
 }
 
 #[cfg(test)]
