@@ -26,7 +26,10 @@ struct Remote {
 
 impl Remote {
     async fn new() -> Self {
-        let fiche = open();
+        Self::over(open()).await
+    }
+
+    async fn over(fiche: drip::fiche::Fiche) -> Self {
         let caller = Caller::new("ada", Role::Publisher);
         let router =
             drip::fiche::http::routes(fiche.clone()).into_router().layer(Extension(caller));
@@ -280,4 +283,37 @@ async fn commands_take_times_as_dates_and_as_how_long_ago() {
     }
     let when = remote.run(&["search", "--since", "yesterday"]).await.unwrap_err();
     assert_eq!((when.code(), when.kind().exit_code()), ("bad_time", 2));
+}
+
+#[tokio::test]
+async fn the_commands_take_kinds_that_only_the_daemon_knows() {
+    let toml =
+        "[fiche.kinds.site]\nfields = [\"region\"]\nreferences = { turbines = [\"dataset\"] }\n";
+    let remote = Remote::over(super::kinds::open_with(toml)).await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("cards.toml").display().to_string();
+    let cards = "[[cards]]\nkind = 'site'\nname = 'north'\nversion = '1'\nturbines = 'scada, lost@1'\n\
+                 [[cards]]\nkind = 'model'\nname = 'wind'\nversion = '1'\nrequires = 'site:north@1'\n";
+    std::fs::write(&file, cards).unwrap();
+    for line in [
+        vec!["save", "site", "xjjx", "1", "--set", "turbines=scada", "--set", "region=north"],
+        vec!["save", "site:xjjx@1", "--summary", "farm"],
+        vec!["apply", "-f", &file],
+        vec!["list", "site"],
+        vec!["search", "--kind", "site", "--kind", "model"],
+        vec!["lineage", "site:north", "--direction", "both"],
+        vec!["impact", "site:north@1"],
+        vec!["stage", "site", "xjjx", "1", "testing"],
+        vec!["delete", "site:xjjx@1"],
+    ] {
+        remote.run(&line).await.unwrap_or_else(|why| panic!("{line:?}: {why}"));
+    }
+    let site = remote.fiche.kind("site").unwrap();
+    let north = remote.fiche.get(site, "north", "1").unwrap();
+    assert_eq!(north.fields["turbines"], json!(["scada", "lost@1"]));
+    let refused = remote.run(&["save", "gadget", "a", "1"]).await.unwrap_err();
+    assert_eq!(refused.code(), "unknown_kind");
+    assert!(refused.detail().contains("dataset, site"), "{refused}");
+    let bad = remote.run(&["save", "site", "b", "1", "--set", "region=3"]).await.unwrap_err();
+    assert_eq!((bad.code(), bad.faults()[0].pointer.as_str()), ("bad_card", "/region"));
 }

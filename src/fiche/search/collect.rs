@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use tantivy::collector::{Collector, SegmentCollector};
-use tantivy::columnar::StrColumn;
+use tantivy::columnar::{RowId, StrColumn};
 use tantivy::{DocId, Score, SegmentOrdinal, SegmentReader};
 
 /// How often each word of a field was found, field by field.
@@ -12,6 +12,9 @@ pub(super) type Counts = Vec<BTreeMap<String, u64>>;
 /// How many words of one segment are told, the most frequent first: of a label that every card has
 /// with a value of its own, nobody reads more.
 const SEGMENT_MAX: usize = 2000;
+
+/// How many documents are counted at a time.
+const BLOCK: usize = 512;
 
 /// A field whose words are counted, and how many of them are told.
 pub(super) struct Counted {
@@ -36,7 +39,12 @@ impl Collector for CountWords {
             let words = column.as_ref().map_or(0, |column| column.num_terms());
             Ok((column, vec![0; words]))
         };
-        Ok(CountSegment(self.0.iter().map(count).collect::<tantivy::Result<_>>()?))
+        let columns = self.0.iter().map(count).collect::<tantivy::Result<_>>()?;
+        Ok(CountSegment {
+            columns,
+            waiting: Vec::with_capacity(BLOCK),
+            buffers: Buffers::default(),
+        })
     }
 
     fn requires_scoring(&self) -> bool {
@@ -71,25 +79,56 @@ fn most_frequent(counts: BTreeMap<String, u64>, most: usize) -> BTreeMap<String,
 }
 
 /// The counts of one segment, by the number that each word has there.
-pub(super) struct CountSegment(Vec<(Option<StrColumn>, Vec<u64>)>);
+pub(super) struct CountSegment {
+    columns: Vec<(Option<StrColumn>, Vec<u64>)>,
+    /// Documents that are not counted yet: a block at a time costs much less than one by one.
+    waiting: Vec<DocId>,
+    buffers: Buffers,
+}
 
-impl SegmentCollector for CountSegment {
-    type Fruit = Counts;
+/// What is found for a block of documents: kept, so that nothing is allocated for each.
+#[derive(Default)]
+struct Buffers {
+    documents: Vec<DocId>,
+    rows: Vec<RowId>,
+    words: Vec<u64>,
+}
 
-    fn collect(&mut self, document: DocId, _score: Score) {
-        for (column, counts) in &mut self.0 {
+impl CountSegment {
+    fn count(&mut self) {
+        let Buffers { documents, rows, words } = &mut self.buffers;
+        for (column, counts) in &mut self.columns {
             let Some(column) = column else { continue };
-            for number in column.ords().values_for_doc(document) {
-                let count = usize::try_from(number).ok().and_then(|at| counts.get_mut(at));
+            documents.clear();
+            rows.clear();
+            column.ords().row_ids_for_docs(&self.waiting, documents, rows);
+            words.clear();
+            words.resize(rows.len(), 0);
+            column.ords().values.get_vals(rows, words);
+            for word in words.iter() {
+                let count = usize::try_from(*word).ok().and_then(|at| counts.get_mut(at));
                 if let Some(count) = count {
                     *count += 1;
                 }
             }
         }
+        self.waiting.clear();
+    }
+}
+
+impl SegmentCollector for CountSegment {
+    type Fruit = Counts;
+
+    fn collect(&mut self, document: DocId, _score: Score) {
+        self.waiting.push(document);
+        if self.waiting.len() >= BLOCK {
+            self.count();
+        }
     }
 
-    fn harvest(self) -> Counts {
-        self.0.into_iter().map(|(column, counts)| words(column.as_ref(), &counts)).collect()
+    fn harvest(mut self) -> Counts {
+        self.count();
+        self.columns.into_iter().map(|(column, counts)| words(column.as_ref(), &counts)).collect()
     }
 }
 
