@@ -2,7 +2,7 @@
 //! looks up how each changed card stands now, and commits, at most a few times a second. When the
 //! index is missing, damaged or not of these cards, it makes it anew from the records.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -14,13 +14,18 @@ use tantivy::{IndexWriter, TantivyDocument, Term};
 
 use super::index::{Live, failed, mark};
 use crate::fiche::model::CardKey;
+use crate::fiche::plan::CARD_SAVED;
 use crate::fiche::store::{self, Filter};
 use crate::kernel::error::{Error, Result};
-use crate::kernel::feed;
+use crate::kernel::feed::{self, Event};
 use crate::kernel::records::SharedRecords;
 
 /// The shortest time between two commits: each costs some twenty syncs.
 const PAUSE: Duration = Duration::from_millis(200);
+/// The longest: a card is found within a second.
+const PAUSE_MAX: Duration = Duration::from_millis(600);
+/// How many times as long as a commit took the next one waits: under load they are fewer and larger.
+const BREATH: u32 = 4;
 /// How long the writer is kept when nothing changes.
 const IDLE: Duration = Duration::from_secs(30);
 /// How many events one step reads.
@@ -78,8 +83,12 @@ impl Indexer {
     /// Tells that there is a newer change.
     pub(in crate::fiche) fn wake(&self, number: u64) {
         let mut state = self.shared.lock();
+        // Where it is behind already, it is at work or will be after a pause.
+        let rests = state.newest <= state.reached;
         state.newest = state.newest.max(number);
-        self.shared.changed.notify_all();
+        if rests {
+            self.shared.changed.notify_all();
+        }
     }
 
     /// Waits until searches find change `number`; answers whether they do.
@@ -197,7 +206,14 @@ impl Keeper {
             Some((live, reached)) => (live, Some(reached)),
             None => (Live::new(folder)?, None),
         };
-        let mut work = Work { keeper: self, live: Arc::new(live), writer: None, committed: None };
+        let mut work = Work {
+            keeper: self,
+            live: Arc::new(live),
+            writer: None,
+            committed: None,
+            pause: PAUSE,
+            known: 0,
+        };
         {
             let mut state = self.shared.lock();
             state.live = Some(work.live.clone());
@@ -209,6 +225,7 @@ impl Keeper {
         if reached.is_none() && !work.fill()? {
             return Ok(End::Closed);
         }
+        work.known = feed::last_number(self.records.as_ref())?;
         loop {
             match work.wait() {
                 Task::Close => return Ok(End::Closed),
@@ -232,6 +249,10 @@ struct Work<'a> {
     /// Open only while there is something to write: it holds memory and threads.
     writer: Option<IndexWriter>,
     committed: Option<Instant>,
+    /// How long after a commit the next one waits.
+    pause: Duration,
+    /// The last event whose card may have come into the index otherwise than by the feed.
+    known: u64,
 }
 
 impl Work<'_> {
@@ -249,8 +270,8 @@ impl Work<'_> {
             let is_behind = state.newest > state.reached;
             let since = self.committed.map_or(Duration::MAX, |at| at.elapsed());
             let pause = match (is_behind, &self.writer) {
-                (true, _) if since >= PAUSE => return Task::CatchUp,
-                (true, _) => PAUSE.saturating_sub(since),
+                (true, _) if since >= self.pause => return Task::CatchUp,
+                (true, _) => self.pause.saturating_sub(since),
                 (false, Some(_)) if since >= IDLE => return Task::Rest,
                 (false, Some(_)) => IDLE.saturating_sub(since),
                 (false, None) => Duration::from_hours(1),
@@ -315,16 +336,18 @@ impl Work<'_> {
 
     /// Takes in what the feed has beyond the last commit.
     fn catch_up(&mut self) -> Result<()> {
+        let begun = Instant::now();
         let records = self.keeper.records.clone();
         let start = self.keeper.shared.lock().reached;
         let mut number = start;
-        let mut subjects = BTreeSet::new();
+        let mut subjects = BTreeMap::new();
         loop {
             let events = feed::read(records.as_ref(), number, STEP)?;
             let count = events.len();
             for event in events {
                 number = event.number;
-                subjects.insert(event.subject);
+                let may_be_there = !self.is_first(&event);
+                subjects.entry(event.subject).or_insert(may_be_there);
             }
             let taken = usize::try_from(number - start).unwrap_or(usize::MAX);
             if count < STEP || taken >= COMMIT_MAX {
@@ -334,18 +357,29 @@ impl Work<'_> {
         if number == start {
             return Err(Error::internal("the feed ends before its newest event"));
         }
-        for subject in subjects {
-            let id = Term::from_field_text(self.live.fields.id, &subject);
+        for (subject, may_be_there) in subjects {
             let key = CardKey::from_subject(&subject);
             let card = key.map(|key| store::find(records.as_ref(), &key)).transpose()?;
             let document = card.flatten().map(|card| self.live.document(&card));
+            let id = Term::from_field_text(self.live.fields.id, &subject);
             let writer = self.writer()?;
-            writer.delete_term(id);
+            if may_be_there {
+                writer.delete_term(id);
+            }
             if let Some(document) = document {
                 writer.add_document(document).map_err(failed)?;
             }
         }
-        self.commit(number)
+        self.commit(number)?;
+        self.pause = begun.elapsed().saturating_mul(BREATH).clamp(PAUSE, PAUSE_MAX);
+        Ok(())
+    }
+
+    /// Whether an event tells of a card that the index cannot hold yet. To look for what is not there
+    /// costs a look into every segment.
+    fn is_first(&self, event: &Event) -> bool {
+        let revision = event.payload.get("revision").and_then(serde_json::Value::as_u64);
+        event.number > self.known && event.event == CARD_SAVED && revision == Some(1)
     }
 
     fn commit(&mut self, number: u64) -> Result<()> {
