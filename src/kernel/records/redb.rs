@@ -38,7 +38,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { cache_bytes: 4 << 20 }
+        Self { cache_bytes: 16 << 20 }
     }
 }
 
