@@ -33,10 +33,12 @@ pub(super) fn conflict_row(node: &str, key: &CardKey) -> String {
     format!("conflict/{node}/{key}")
 }
 
+#[cfg(feature = "client")]
 pub(super) fn trouble_row(subject: &str) -> String {
     format!("{TROUBLES}{subject}")
 }
 
+#[cfg(feature = "client")]
 pub(super) fn held_row(subject: &str) -> String {
     format!("{HELD}{subject}")
 }

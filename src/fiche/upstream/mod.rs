@@ -57,13 +57,14 @@ mod conflicts;
 mod content;
 mod decide;
 mod format;
+#[cfg(feature = "client")]
 mod gather;
 mod identity;
 #[cfg(feature = "client")]
 mod push;
 mod receive;
 mod status;
-#[cfg(test)]
+#[cfg(all(test, feature = "client"))]
 mod tests;
 mod wire;
 
@@ -75,5 +76,5 @@ pub use status::{Standing, Trouble};
 pub use wire::{Outcome, Push, Pushed, PushedEvent, Verdict};
 
 pub(super) use status::Live;
-#[cfg(any(feature = "http", test))]
+#[cfg(any(feature = "http", all(test, feature = "client")))]
 pub(super) use wire::read_push;
