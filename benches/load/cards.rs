@@ -108,7 +108,7 @@ impl Load<'_> {
         Ok(Client::connect(&self.daemon.address, Some(&self.token))?)
     }
 
-    /// Saves cards from so many connections until `goes_on` says no; answers how many.
+    /// Saves cards from so many connections until `number` gives no more; answers what it cost.
     fn save(
         &self,
         clients: usize,

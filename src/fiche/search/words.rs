@@ -376,8 +376,7 @@ mod tests {
         let plain = ('\0'..='\u{7F}').chain('\u{4E00}'..='\u{9FFF}');
         for c in plain {
             let text = c.to_string();
-            let slowly: String =
-                text.nfkc().flat_map(char::to_lowercase).map(simplified).collect();
+            let slowly: String = text.nfkc().flat_map(char::to_lowercase).map(simplified).collect();
             assert_eq!(fold(&text), slowly, "{c:?}");
         }
         assert_eq!(fold("风电ＡB"), "风电ab");
