@@ -31,11 +31,7 @@ impl Client {
             let why = "the token has characters that no token has: was it cut or quoted wrongly?";
             return Err(Error::new(Kind::Usage, "bad_token", why));
         }
-        #[cfg(feature = "tls")]
-        {
-            // Only the first call of a process installs it; later ones find it there.
-            let _already = rustls::crypto::ring::default_provider().install_default();
-        }
+        install_tls();
         let http = reqwest::Client::builder()
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
@@ -168,6 +164,15 @@ impl Client {
         }
         Error::new(Kind::Unavailable, "connection_lost", format!("{}: {source}", self.url))
             .caused_by(source)
+    }
+}
+
+/// Gives TLS its cryptography, where this build has TLS.
+pub(super) fn install_tls() {
+    #[cfg(feature = "tls")]
+    {
+        // Only the first call of a process installs it; later ones find it there.
+        let _already = rustls::crypto::ring::default_provider().install_default();
     }
 }
 

@@ -18,6 +18,8 @@ pub mod format;
 #[cfg(feature = "http")]
 pub mod http;
 pub mod name;
+#[cfg(feature = "client")]
+pub mod push;
 pub mod records;
 #[cfg(feature = "script")]
 pub mod script;
