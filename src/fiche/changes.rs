@@ -27,7 +27,8 @@ pub(super) fn read(records: &dyn Records, after: u64, limit: usize) -> Result<Ve
     feed::read(records, after, limit)?.into_iter().map(|event| resolve(records, event)).collect()
 }
 
-fn resolve(records: &dyn Records, event: Event) -> Result<Change> {
+/// The change that an event of the feed tells of.
+pub(super) fn resolve(records: &dyn Records, event: Event) -> Result<Change> {
     let damaged = || Error::internal(format!("event {} of the feed names no card", event.number));
     let key = CardKey::from_subject(&event.subject).ok_or_else(damaged)?;
     let revision = event.payload.get("revision").and_then(serde_json::Value::as_u64);

@@ -1,5 +1,7 @@
 //! Fiche over the wire: typed calls on a daemon.
 
+mod observers;
+
 use reqwest::Method;
 use reqwest::header::{CONTENT_TYPE, IF_MATCH, IF_NONE_MATCH};
 use serde::Deserialize;

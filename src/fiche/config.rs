@@ -3,9 +3,11 @@
 use super::kinds::Kinds;
 use super::moves::Moves;
 use crate::kernel::config::{Key, KeyKind, Rule, Secret, Settings};
+#[cfg(feature = "client")]
+use crate::kernel::push::Terms;
 use crate::kernel::{Error, Kind, Name, Result};
 
-/// What `drip.toml` may say under `[fiche]`, and where the old paths of fiche are.
+/// What `drip.toml` may say under `[fiche]` and `[observers]`, and where the old paths of fiche are.
 pub const KEYS: &[Key] = &[
     Key::optional(
         "fiche.records",
@@ -45,6 +47,12 @@ pub const KEYS: &[Key] = &[
         "Where the paths of fiche in Drip 0.1 are: /info_manager and /observer.",
     )
     .must(Rule::Address),
+    Key::new(
+        "observers.allow_private",
+        KeyKind::Bool,
+        "false",
+        "Let observers be at loopback, private and link-local addresses.",
+    ),
 ];
 
 /// The settings, read.
@@ -58,6 +66,9 @@ pub struct Config {
     pub kinds: Kinds,
     /// Where a card may go from each stage.
     pub stages: Moves,
+    /// On which terms observers are told.
+    #[cfg(feature = "client")]
+    pub push: Terms,
 }
 
 /// Where cards are pushed to, and as whom.
@@ -120,6 +131,11 @@ impl Config {
             upstream: Upstream::read(settings)?,
             kinds: Kinds::read(settings.table("fiche.kinds")?)?,
             stages: Moves::read(settings.table("fiche.stages")?)?,
+            #[cfg(feature = "client")]
+            push: Terms {
+                allow_private: settings.bool("observers.allow_private")?,
+                ..Terms::default()
+            },
         })
     }
 }

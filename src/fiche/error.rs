@@ -150,6 +150,47 @@ pub(super) fn bad_parameter(code: &'static str, name: &str, why: impl Into<Strin
     Error::invalid(code, format!("`{name}`: {why}"), vec![Fault::new(name, why)])
 }
 
+#[cfg(feature = "client")]
+pub(super) fn observer_not_found(name: &str) -> Error {
+    Error::new(
+        Kind::NotFound,
+        "observer_not_found",
+        format!("there is no observer `{name}`: `GET /api/v1/observers` lists those there are"),
+    )
+}
+
+#[cfg(feature = "client")]
+pub(super) fn observer_exists(name: &str) -> Error {
+    Error::new(
+        Kind::Stale,
+        "observer_exists",
+        format!("the observer `{name}` exists, and it was to be made new (`If-None-Match: *`)"),
+    )
+}
+
+#[cfg(feature = "client")]
+pub(super) fn stale_observer(name: &str, expected: u64, found: Option<u64>) -> Error {
+    let found = found.map_or_else(|| "none".to_owned(), |revision| revision.to_string());
+    Error::new(
+        Kind::Stale,
+        "stale_revision",
+        format!(
+            "the observer `{name}` was expected at revision {expected} and is at {found}: read it again"
+        ),
+    )
+}
+
+#[cfg(feature = "client")]
+pub(super) fn too_many_observers(most: u64) -> Error {
+    Error::new(
+        Kind::Conflict,
+        "too_many_observers",
+        format!(
+            "there are {most} observers, and no more may be: delete one, or let one tell others"
+        ),
+    )
+}
+
 pub(super) fn index_unavailable(why: &str) -> Error {
     Error::new(
         Kind::Unavailable,

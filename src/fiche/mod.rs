@@ -50,6 +50,8 @@ mod kinds;
 mod lineage;
 mod model;
 mod moves;
+#[cfg(feature = "client")]
+mod observers;
 #[cfg(any(feature = "http", feature = "cli"))]
 mod old;
 mod plan;
@@ -59,6 +61,8 @@ pub mod script;
 mod search;
 mod store;
 pub mod upstream;
+#[cfg(any(feature = "http", feature = "client"))]
+mod which;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -80,9 +84,16 @@ pub use model::{
     Card, CardKey, CardKind, Conditions, Deletion, Origin, Outcome, Revision, Saved, Stage,
 };
 pub use moves::Moves;
+#[cfg(feature = "client")]
+pub use observers::{
+    Delivery, DeliveryState, OBSERVERS_MAX, Observer, ObserverDraft, Redelivery, SECRET_MAX_BYTES,
+    Standing, Status,
+};
 pub use plan::{CARD_CONFLICTED, CARD_DELETED, CARD_SAVED, CARD_STAGED};
 pub use search::{DEPTH_MAX, Found, Hit, QUERY_MAX_BYTES, Search, Sort};
 pub use store::{Filter, Span};
+#[cfg(any(feature = "http", feature = "client"))]
+pub use which::Which;
 
 use crate::kernel::access::Caller;
 use crate::kernel::clock::Clock;
@@ -124,6 +135,8 @@ struct Inner {
     indexer: search::Indexer,
     config: Config,
     upstream: upstream::Live,
+    #[cfg(feature = "client")]
+    office: observers::Office,
 }
 
 impl std::fmt::Debug for Fiche {
@@ -168,12 +181,20 @@ impl Fiche {
         config.kinds = config.kinds.with_former(store::kinds(parts.records.as_ref())?);
         let index = parts.folder.map(|folder| folder.join("index"));
         let indexer = search::Indexer::start(parts.records.clone(), index, newest)?;
+        let newest = watch::channel(Some(newest)).0;
         Ok(Self {
             inner: Arc::new(Inner {
+                #[cfg(feature = "client")]
+                office: observers::Office::open(
+                    parts.records.clone(),
+                    parts.clock.clone(),
+                    newest.subscribe(),
+                    config.push,
+                )?,
                 records: parts.records,
                 clock: parts.clock,
                 bus: parts.bus,
-                newest: watch::channel(Some(newest)).0,
+                newest,
                 indexer,
                 upstream: upstream::Live::new(&config.upstream)?,
                 config,
@@ -185,6 +206,8 @@ impl Fiche {
     /// written is found when the cards are opened again.
     pub fn close(&self) {
         self.inner.newest.send_replace(None);
+        #[cfg(feature = "client")]
+        self.inner.office.close();
         self.inner.indexer.close();
     }
 

@@ -121,3 +121,26 @@ async fn a_stream_begins_now_and_goes_on_where_it_was_left() {
     let end = tokio::time::timeout(Duration::from_secs(30), body.next()).await.unwrap();
     assert!(end.is_none(), "a stream ends when it is over");
 }
+
+#[tokio::test]
+async fn a_stream_tells_only_what_is_asked_for() {
+    let api = Api::new();
+    let query = "?after=0&kinds=model,dataset&names=wind-*&events=card.staged,card.deleted";
+    let mut body = stream(&api, query, None).await;
+    let mut deployed = stream(&api, "?after=0&stages=deployed", None).await;
+    for path in ["/cards/model/solar/1", "/cards/algorithm/wind-a/1", "/cards/model/wind-p/1"] {
+        api.put(path, json!({})).await.expect(StatusCode::CREATED);
+    }
+    for path in ["/cards/model/solar/1", "/cards/algorithm/wind-a/1", "/cards/model/wind-p/1"] {
+        ok(api.post(&format!("{path}/stage"), json!({"stage": "testing"})).await);
+    }
+    api.send("DELETE", "/cards/model/wind-p/1", &[], "").await.expect(StatusCode::NO_CONTENT);
+    let told: Vec<_> = events(&mut body, 2).await.into_iter().map(|e| (e.0, e.1)).collect();
+    assert_eq!(told, [(6, "card.staged".to_owned()), (7, "card.deleted".to_owned())]);
+    ok(api.post("/cards/model/solar/1/stage", json!({"stage": "deployed"})).await);
+    assert_eq!(events(&mut deployed, 1).await[0].0, 8);
+    let refused = api.get("/changes/stream?kinds=modle&stages=x&events=card.saved,y").await;
+    refused.problem(422, "bad_filter");
+    assert_eq!(refused.places(), ["kinds/0", "events/1", "stages/0"]);
+    assert!(refused.text.contains("did you mean `model`?"));
+}

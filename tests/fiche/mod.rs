@@ -26,6 +26,8 @@ mod hostile;
 mod index;
 mod kinds;
 mod lineage;
+#[cfg(feature = "client")]
+mod observers;
 mod quality;
 #[cfg(feature = "cli")]
 mod remote;

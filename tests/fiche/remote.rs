@@ -317,3 +317,54 @@ async fn the_commands_take_kinds_that_only_the_daemon_knows() {
     let bad = remote.run(&["save", "site", "b", "1", "--set", "region=3"]).await.unwrap_err();
     assert_eq!((bad.code(), bad.faults()[0].pointer.as_str()), ("bad_card", "/region"));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn observers_are_kept_by_the_client_and_by_commands() {
+    let remote = Remote::new().await;
+    let fiche = FicheClient::new(remote.client.clone());
+    let url = "http://nowhere.invalid/hook";
+    let words = ["observe", "总部 hq", url, "--kinds", "model,dataset", "--names", "wind-*"];
+    let more = ["--events", "card.saved", "--stages", "testing", "--paused", "--summary", "s"];
+    remote.run(&[&words[..], &more].concat()).await.unwrap();
+    let made = fiche.observer("总部 hq").await.unwrap();
+    assert_eq!(
+        (made.which.kinds.join(" "), made.which.names.join(" ")),
+        ("model dataset".into(), "wind-*".into())
+    );
+    assert_eq!((made.enabled, made.has_secret, made.summary.as_str()), (false, false, "s"));
+    let signed = json!({"url": url, "secret": "x", "enabled": false});
+    let signed = fiche.observe("signed", &signed, None).await.unwrap();
+    assert_eq!((signed.has_secret, signed.revision), (true, 1));
+    let stale = fiche.observe("signed", &json!({"url": url}), Some(9)).await.unwrap_err();
+    assert_eq!(stale.kind(), Kind::Stale);
+    for line in [
+        vec!["observers"],
+        vec!["observer", "show", "signed"],
+        vec!["observer", "resume", "signed"],
+        vec!["observer", "pause", "signed"],
+    ] {
+        remote.run(&line).await.unwrap_or_else(|why| panic!("{line:?}: {why}"));
+    }
+    let paused = fiche.observer("signed").await.unwrap();
+    assert_eq!((paused.revision, paused.enabled, paused.has_secret), (3, false, true));
+    let card = CardDraft::new(CardKind::MODEL, "wind-a", "1").unwrap();
+    fiche.save(&card, Conditions::default()).await.unwrap();
+    let pending = Some(drip::fiche::DeliveryState::Pending);
+    assert_eq!(fiche.deliveries("signed", pending, 10).await.unwrap()[0].card, "model:wind-a@1");
+    assert!(fiche.deliveries("signed", None, 10).await.unwrap().is_empty());
+    assert_eq!(fiche.redeliver("signed", 1, None).await.unwrap().events, 0);
+    for line in [
+        vec!["observer", "deliveries", "signed"],
+        vec!["observer", "deliveries", "signed", "--state", "pending", "--limit", "5"],
+        vec!["observer", "redeliver", "signed", "--from", "1", "--to", "1"],
+        vec!["observer", "rm", "signed"],
+        vec!["observer", "delete", "总部 hq"],
+    ] {
+        remote.run(&line).await.unwrap_or_else(|why| panic!("{line:?}: {why}"));
+    }
+    assert!(fiche.observers().await.unwrap().is_empty());
+    let missing = remote.run(&["observer", "show", "signed"]).await.unwrap_err();
+    assert_eq!((missing.code(), missing.kind().exit_code()), ("observer_not_found", 1));
+    let inside = remote.run(&["observe", "hq", "http://127.0.0.1:1/"]).await.unwrap_err();
+    assert_eq!((inside.code(), inside.kind().exit_code()), ("address_refused", 1));
+}

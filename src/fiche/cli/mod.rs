@@ -4,6 +4,7 @@ mod apply;
 mod bulk;
 mod collections;
 mod nodes;
+mod observe;
 mod only;
 mod show;
 mod texts;
@@ -24,6 +25,7 @@ use only::Only;
 use crate::kernel::cli::{Output, pairs};
 use crate::kernel::client::Client;
 use crate::kernel::{Error, Fault, Kind, Name, Result};
+pub use observe::{ObserveArgs, ObserverCommand};
 
 /// Cards of algorithms, models, parameters, applications and datasets.
 #[derive(Debug, Subcommand)]
@@ -123,6 +125,16 @@ pub enum Command {
         /// Even where deployed or accepted cards need it
         #[arg(long)]
         force: bool,
+    },
+    /// Tell someone of changes by signed pushes, from now on
+    Observe(Box<ObserveArgs>),
+    /// List who is told of changes, and how they stand
+    Observers,
+    /// Show, pause, resume or delete an observer; its deliveries
+    Observer {
+        /// What to do with it
+        #[command(subcommand)]
+        what: ObserverCommand,
     },
     /// Show what changed, in order
     Changes {
@@ -253,6 +265,9 @@ pub async fn run(command: Command, client: &Client, out: Output) -> Result<()> {
             stage(&fiche, card_and_stage, &comment, force, out).await
         }
         Command::Delete { card, force } => delete(&fiche, &card, force, out).await,
+        Command::Observe(args) => observe::observe(&fiche, *args, out).await,
+        Command::Observers => observe::list(&fiche, out).await,
+        Command::Observer { what } => observe::one(&fiche, what, out).await,
         Command::Changes { after, limit, follow: false } => {
             show::changes(&fiche.changes(after.unwrap_or(0), limit).await?, out)
         }

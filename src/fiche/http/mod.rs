@@ -4,6 +4,8 @@ mod bundle;
 mod cards;
 mod changes;
 mod find;
+#[cfg(feature = "client")]
+mod observers;
 mod shapes;
 mod upstream;
 
@@ -22,7 +24,10 @@ const WRITE: Needs = Needs::Write("fiche");
 /// The table of fiche.
 pub fn routes(fiche: Fiche) -> Routes {
     let table = Routes::new("fiche");
-    nodes(changes(many(history(one(table))))).with_state(fiche)
+    let table = nodes(changes(many(history(one(table)))));
+    #[cfg(feature = "client")]
+    let table = observers::routes(table);
+    table.with_state(fiche)
 }
 
 fn one(table: Routes<Fiche>) -> Routes<Fiche> {
@@ -158,6 +163,13 @@ fn changes(table: Routes<Fiche>) -> Routes<Fiche> {
             get("/api/v1/changes/stream", READ, changes::stream)
                 .says("What changes, as server-sent events; `Last-Event-ID` goes on from there")
                 .query("after", "begin after this number; with what comes next unless told")
+                .query("kinds", "only cards of these kinds, with commas between several")
+                .query(
+                    "events",
+                    "only these of card.saved, card.deleted, card.staged, card.conflicted",
+                )
+                .query("names", "only cards whose names fit one of these, such as wind-*")
+                .query("stages", "only cards that are in one of these stages then")
                 .answers_bytes(200, "text/event-stream"),
         )
 }
