@@ -38,6 +38,8 @@ pub enum Kind {
     Invalid,
     /// Too many requests, or a quota that is used up.
     Limited,
+    /// The request stood still before it was complete.
+    Stalled,
     /// It took longer than it may.
     TimedOut,
     /// A fault of ours.
@@ -65,6 +67,7 @@ impl Kind {
             Self::Denied => 403,
             Self::NotFound => 404,
             Self::NoMethod => 405,
+            Self::Stalled => 408,
             Self::Conflict | Self::Held => 409,
             Self::Stale => 412,
             Self::TooLarge => 413,
@@ -87,6 +90,7 @@ impl Kind {
             403 => Self::Denied,
             404 => Self::NotFound,
             405 => Self::NoMethod,
+            408 => Self::Stalled,
             409 => Self::Conflict,
             412 => Self::Stale,
             413 => Self::TooLarge,
@@ -107,7 +111,7 @@ impl Kind {
         match self {
             Self::Usage => 2,
             Self::Newer => 65,
-            Self::Unavailable | Self::TimedOut => 69,
+            Self::Unavailable | Self::Stalled | Self::TimedOut => 69,
             Self::Internal => 70,
             Self::Held => 73,
             Self::Io | Self::Full => 74,
@@ -133,6 +137,7 @@ impl Kind {
             Self::Range => "Range not satisfiable",
             Self::Invalid => "Invalid content",
             Self::Limited => "Too many requests",
+            Self::Stalled => "The request stood still",
             Self::TimedOut => "Took too long",
             Self::Internal => "Internal error",
             Self::Unavailable => "Unavailable",

@@ -17,8 +17,9 @@ use axum::response::IntoResponse;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
+use super::connections::{Limits, serve_until};
 use super::network::Network;
-use super::{Config, bind, is_open, middleware, resolve, serve_until};
+use super::{Config, bind, bodies, is_open, middleware, resolve};
 use crate::kernel::access::{Caller, Role};
 use crate::kernel::config::Settings;
 use crate::kernel::error::{Error, Fault, Kind, Result};
@@ -37,6 +38,7 @@ pub struct Compat {
     from: Arc<Vec<Network>>,
     hosts: Arc<Vec<String>>,
     max_body: usize,
+    limits: Limits,
 }
 
 impl Compat {
@@ -60,6 +62,7 @@ impl Compat {
             from: Arc::new(from),
             hosts: Arc::new(config.allowed_hosts.clone()),
             max_body: config.max_body,
+            limits: config.limits,
         };
         Ok(settings.bool("compat.enabled")?.then_some(compat))
     }
@@ -89,7 +92,13 @@ impl Compat {
         let listener = bind(wanted, &addresses, &cure).await?;
         let address =
             listener.local_addr().map_err(|source| Error::io("ask for the port", source))?;
-        Ok(Listening { setting, address, listener, router: self.router(routes) })
+        Ok(Listening {
+            setting,
+            address,
+            listener,
+            router: self.router(routes),
+            limits: self.limits,
+        })
     }
 
     /// The old paths behind their doors, in the order that a request meets them.
@@ -102,6 +111,7 @@ impl Compat {
             .layer(from_fn_with_state(self.clone(), let_in))
             .layer(DefaultBodyLimit::max(self.max_body))
             .layer(tower_http::catch_panic::CatchPanicLayer::custom(middleware::panicked))
+            .layer(from_fn_with_state(self.limits.stall, bodies::watch))
             .layer(from_fn(as_before))
             .layer(from_fn(middleware::safe_headers))
             .layer(from_fn(middleware::count_and_trace))
@@ -231,12 +241,13 @@ pub struct Listening {
     pub address: SocketAddr,
     listener: TcpListener,
     router: Router,
+    limits: Limits,
 }
 
 impl Listening {
     /// Serves until `shutdown` begins, and for the grace period after.
     pub async fn serve(self, shutdown: Shutdown, grace: std::time::Duration) -> Result<()> {
-        serve_until(self.router, self.listener, shutdown, grace).await
+        serve_until(self.router, self.listener, shutdown, (grace, self.limits)).await
     }
 }
 

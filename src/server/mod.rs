@@ -11,14 +11,18 @@ use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, from_fn_with_state};
 use tokio::net::TcpListener;
 
+mod bodies;
 mod compat;
+mod connections;
 mod health;
 mod metrics;
 mod middleware;
 mod network;
 mod openapi;
+mod wire;
 
 pub use compat::{Compat, Listening};
+pub use connections::Limits;
 pub use health::Health;
 pub use openapi::describe;
 
@@ -54,6 +58,8 @@ pub struct Config {
     pub behind_proxy: bool,
     /// How long requests may go on after the end was asked for.
     pub grace: Duration,
+    /// How many connections there may be, and how long they may stand still.
+    pub limits: Limits,
 }
 
 impl Default for Config {
@@ -63,6 +69,7 @@ impl Default for Config {
             allowed_hosts: Vec::new(),
             behind_proxy: false,
             grace: Duration::from_secs(10),
+            limits: Limits::default(),
         }
     }
 }
@@ -75,6 +82,7 @@ impl Config {
             allowed_hosts: settings.list("server.allowed_hosts")?.to_vec(),
             behind_proxy: settings.bool("server.behind_proxy")?,
             grace: settings.duration("server.shutdown_grace")?,
+            limits: Limits::read(settings)?,
         })
     }
 }
@@ -113,6 +121,7 @@ impl Server {
             None => routes.into_router(),
         };
         let gate = middleware::Gate::new(self.access, &self.config);
+        let stall = self.config.limits.stall;
         // The last layer is the first that a request meets.
         router
             .fallback(middleware::no_such_path)
@@ -121,39 +130,15 @@ impl Server {
             .layer(DefaultBodyLimit::max(self.config.max_body))
             .layer(from_fn_with_state(gate, middleware::check_host_and_origin))
             .layer(tower_http::catch_panic::CatchPanicLayer::custom(middleware::panicked))
+            .layer(from_fn_with_state(stall, bodies::watch))
             .layer(from_fn(middleware::safe_headers))
             .layer(from_fn(middleware::count_and_trace))
     }
 
     /// Serves on `listener` until `shutdown` begins, then lets requests end for the grace period.
     pub async fn serve(self, listener: TcpListener, shutdown: Shutdown) -> Result<()> {
-        let grace = self.config.grace;
-        serve_until(self.into_router(), listener, shutdown, grace).await
-    }
-}
-
-async fn serve_until(
-    router: Router,
-    listener: TcpListener,
-    shutdown: Shutdown,
-    grace: Duration,
-) -> Result<()> {
-    let service = router.into_make_service_with_connect_info::<SocketAddr>();
-    let ended = shutdown.clone();
-    let serving =
-        axum::serve(listener, service).with_graceful_shutdown(async move { ended.wait().await });
-    let over = async {
-        shutdown.wait().await;
-        tokio::time::sleep(grace).await;
-    };
-    tokio::select! {
-        outcome = async { serving.await } => {
-            outcome.map_err(|source| Error::io("serve", source))
-        }
-        () = over => {
-            tracing::warn!("requests were still open after the grace period and were cut");
-            Ok(())
-        }
+        let bounds = (self.config.grace, self.config.limits);
+        connections::serve_until(self.into_router(), listener, shutdown, bounds).await
     }
 }
 

@@ -1,5 +1,6 @@
 #![cfg(test)]
 //! `dripctl` as its users run it.
 
+mod connections;
 mod serve;
 mod settings;

@@ -51,6 +51,27 @@ pub const KERNEL_KEYS: &[Key] = &[
     )
     .must(Rule::Between(0, DAY_MS)),
     Key::new(
+        "server.idle_timeout",
+        Duration,
+        r#""60s""#,
+        "How long a connection is kept open until the head of its next request is there.",
+    )
+    .must(Rule::Between(100, DAY_MS)),
+    Key::new(
+        "server.stall_timeout",
+        Duration,
+        r#""30s""#,
+        "How long the body of a request, or an answer that nobody takes, may stand still.",
+    )
+    .must(Rule::Between(100, DAY_MS)),
+    Key::new(
+        "server.max_connections",
+        Integer,
+        "4096",
+        "How many connections are open at once, within half of the files that the system allows; further ones wait.",
+    )
+    .must(Rule::Between(1, 1_000_000)),
+    Key::new(
         "server.log",
         Text,
         r#""info""#,
