@@ -19,7 +19,7 @@ pub const KEYS: &[Key] = &[
         "atom.uploads",
         KeyKind::Integer,
         "2",
-        "How many datasets are received and converted at once; further ones wait.",
+        "How many datasets are converted at once; further ones wait.",
     )
     .must(Rule::Between(1, 64)),
     Key::new(
@@ -50,7 +50,7 @@ pub const KEYS: &[Key] = &[
 pub struct Config {
     /// The largest dataset as it is sent.
     pub max_dataset: u64,
-    /// How many datasets are received and converted at once.
+    /// How many datasets are converted at once.
     pub uploads: usize,
     /// How many datasets are kept open for reading.
     pub open_tables: usize,

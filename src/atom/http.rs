@@ -267,11 +267,20 @@ async fn put_dataset(
     if said.is_some_and(|said: u64| said > most) {
         return Err(error::too_large("a dataset", most, DATASET_HINT));
     }
+    let mut spool = atom.inner.parts.blobs.spool();
+    let mut stream = body.into_data_stream();
+    while let Some(piece) = stream.try_next().await.map_err(|_cut| error::cut_off())? {
+        if spool.size() + piece.len() as u64 > most {
+            return Err(error::too_large("a dataset", most, DATASET_HINT));
+        }
+        spool.write(&piece).await?;
+    }
+    // Whoever sends slowly must not keep others from converting what is there.
     let uploads = atom.inner.uploads.clone();
     let _turn = uploads.acquire_owned().await.map_err(|_closed| Error::internal("no turns"))?;
-    let bytes = receive(body, most, "a dataset", DATASET_HINT).await?;
     let put = move || {
-        atom.put_dataset(&caller, (&name, &version), meta, (format, bytes), guard(conditions))
+        let sent = (format, spool.into_bytes()?);
+        atom.put_dataset(&caller, (&name, &version), meta, sent, guard(conditions))
     };
     let (info, is_new) = off_thread(put).await?;
     Ok((created(is_new), etag(info.revision), Json(info)))

@@ -28,6 +28,7 @@ use super::clock::Time;
 use super::disk;
 use super::error::{Error, Kind, Result};
 use super::name::Digest;
+use super::spool::Spool;
 
 /// The size of a chunk; the last one of a blob is shorter.
 pub const CHUNK_BYTES: usize = 16 << 20;
@@ -115,6 +116,11 @@ impl Blobs {
             chunks: Vec::new(),
             holds: Vec::new(),
         }
+    }
+
+    /// A place for bytes that are received before anyone knows whether they are kept.
+    pub fn spool(&self) -> Spool {
+        Spool::new(self.folder.clone().unwrap_or_else(std::env::temp_dir))
     }
 
     /// Keeps bytes that are in memory already.

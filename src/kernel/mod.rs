@@ -23,6 +23,7 @@ pub mod push;
 pub mod records;
 #[cfg(feature = "script")]
 pub mod script;
+pub mod spool;
 #[cfg(feature = "table")]
 pub mod table;
 pub mod work;
