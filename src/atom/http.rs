@@ -196,11 +196,11 @@ struct ComputeBody {
 #[derive(utoipa::ToSchema)]
 #[expect(dead_code, reason = "the shape in the API's description")]
 struct ComputeAnswer {
-    /// The value, for `inputs`.
-    #[schema(value_type = Option<Object>)]
+    /// The value, for `inputs`: any JSON.
+    #[schema(value_type = Option<Value>)]
     output: Option<Value>,
     /// The values, for `rows`.
-    #[schema(value_type = Option<Vec<Object>>)]
+    #[schema(value_type = Option<Vec<Value>>)]
     outputs: Option<Vec<Value>>,
     /// The operator's version.
     version: String,

@@ -55,7 +55,7 @@ fn buckets_table(table: Routes<Cask>) -> Routes<Cask> {
                 .answers::<BucketInfo>(200)
                 .answers::<BucketInfo>(201),
         )
-        .add(delete(BUCKET, WRITE, delete_bucket).says("Delete an empty bucket"))
+        .add(delete(BUCKET, WRITE, delete_bucket).says("Delete an empty bucket").answers::<()>(204))
 }
 
 fn objects_table(table: Routes<Cask>) -> Routes<Cask> {
@@ -76,7 +76,7 @@ fn objects_table(table: Routes<Cask>) -> Routes<Cask> {
                 .answers::<ObjectInfo>(201),
         )
         .add(bytes_route(get(OBJECT, READ, objects::get)).says("An object's bytes, or a range"))
-        .add(delete(OBJECT, WRITE, objects::delete).says("Delete an object"))
+        .add(delete(OBJECT, WRITE, objects::delete).says("Delete an object").answers::<()>(204))
 }
 
 fn packages_table(table: Routes<Cask>) -> Routes<Cask> {
@@ -96,7 +96,11 @@ fn packages_table(table: Routes<Cask>) -> Routes<Cask> {
                 .answers::<PackageInfo>(201),
         )
         .add(bytes_route(get(PACKAGE, READ, packages::get)).says("A package's bytes"))
-        .add(delete(PACKAGE, WRITE, packages::delete).says("Delete a version of a package"))
+        .add(
+            delete(PACKAGE, WRITE, packages::delete)
+                .says("Delete a version of a package")
+                .answers::<()>(204),
+        )
         .add(
             get("/api/v1/packages/{name}/{version}/metadata", READ, packages::metadata)
                 .says("What a package says of itself")

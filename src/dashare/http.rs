@@ -172,7 +172,7 @@ struct SqlBody {
     /// One SELECT.
     query: String,
     /// Values for `?` as a list, or for `:name` as an object.
-    #[schema(value_type = Object)]
+    #[schema(value_type = Option<Value>)]
     params: Option<Value>,
     /// json, csv, ndjson, parquet or arrow.
     format: Option<String>,

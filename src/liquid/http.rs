@@ -168,7 +168,7 @@ struct ScheduleBody {
     catchup_window: Option<String>,
     catchup_max: Option<u64>,
     /// `skip`, `queue`, `cancel` or `{"allow": n}`.
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<Value>)]
     overlap: Option<Value>,
     jitter: Option<String>,
     enabled: Option<bool>,

@@ -12,7 +12,11 @@ use crate::kernel::http::{PROBLEM_JSON, Problem, RouteInfo, Routes, get};
 
 pub(super) fn routes(description: Arc<Value>) -> Routes {
     Routes::new("system")
-        .add(get("/openapi.json", Needs::Public, show).says("The API's description"))
+        .add(
+            get("/openapi.json", Needs::Public, show)
+                .says("The API's description")
+                .answers_bytes(200, "application/json"),
+        )
         .with_state(description)
 }
 

@@ -44,12 +44,12 @@ struct Logs {
 
 /// The routes of `log`. Followers are let go when `shutdown` begins.
 pub fn routes(log: Trajectory, shutdown: Shutdown) -> Routes {
-    let query = get(LOGS, READ, query).says("finds records, the newest first");
+    let query = get(LOGS, READ, query).says("Find records, the newest first");
     let histogram = get("/api/v1/logs/histogram", READ, histogram)
-        .says("counts records by time and level")
+        .says("Count records by time and level")
         .query("buckets", "in at most so many stretches; 60 unless told, 1000 at most");
     let tail = get("/api/v1/logs/tail", READ, tail)
-        .says("follows the log as it grows, as server-sent events; Last-Event-ID resumes")
+        .says("Follow the log as it grows, as server-sent events; Last-Event-ID resumes")
         .query(
             "after",
             "from the record after this number; for those who cannot send Last-Event-ID",
@@ -57,7 +57,7 @@ pub fn routes(log: Trajectory, shutdown: Shutdown) -> Routes {
     Routes::new("trajectory")
         .add(
             post(LOGS, WRITE, ingest)
-                .says("keeps records: NDJSON or a JSON array, plain, gzip or zstd")
+                .says("Keep records: NDJSON or a JSON array, plain, gzip or zstd")
                 .takes_bytes("application/x-ndjson")
                 .answers::<Ingested>(200),
         )
@@ -66,25 +66,26 @@ pub fn routes(log: Trajectory, shutdown: Shutdown) -> Routes {
         .add(filtered(tail).answers_bytes(200, "text/event-stream"))
         .add(
             get("/api/v1/streams", READ, streams)
-                .says("lists the streams")
+                .says("List the streams")
                 .paged()
                 .answers::<List<Stream>>(200),
         )
         .add(
             get("/api/v1/streams/{stream}", READ, stream)
-                .says("tells of a stream")
+                .says("What a stream holds and keeps")
                 .answers::<Stream>(200),
         )
         .add(
             put("/api/v1/streams/{stream}", WRITE, set_stream)
-                .says("sets what a stream keeps")
+                .says("Set what a stream keeps")
                 .takes::<StreamSettings>()
                 .answers::<Stream>(200)
                 .answers::<Stream>(201),
         )
         .add(
             delete("/api/v1/streams/{stream}", WRITE, delete_stream)
-                .says("forgets what a stream keeps; its records stay"),
+                .says("Forget what a stream keeps; its records stay")
+                .answers::<()>(204),
         )
         .with_state(Logs { log, shutdown })
 }

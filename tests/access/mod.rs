@@ -2,6 +2,7 @@
 //! Who may do what, over HTTP: the whole router in this process, on a folder and a clock of its own.
 
 mod accounts;
+mod description;
 mod doors;
 mod matrix;
 mod sessions;

@@ -105,6 +105,21 @@ def schemathesis_given(operation):
     return given(case=modes[0] | modes[1], known=booleans())
 
 
+def references(value):
+    """Every `$ref` below a value."""
+    if isinstance(value, dict):
+        if isinstance(value.get("$ref"), str):
+            yield value["$ref"]
+        value = list(value.values())
+    for part in value if isinstance(value, list) else []:
+        yield from references(part)
+
+
+# A reference that leads nowhere makes a shape of anything: requests would be made up from nothing.
+shapes = schema.raw_schema["components"]["schemas"]
+dangling = {to for to in references(schema.raw_schema) if to.removeprefix("#/components/schemas/") not in shapes}
+check("every reference of the description leads somewhere", not dangling, sorted(dangling))
+
 found, operations, requests_made = {}, 0, 0
 for result in schema.get_all_operations():
     operation = result.ok()

@@ -207,6 +207,8 @@ fn open_cursor(text: &str) -> Result<String> {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct List<T> {
     /// The items.
+    // Inline: nothing else would bring the shape of `T` into the API's description.
+    #[schema(inline)]
     pub items: Vec<T>,
     /// What to send as `cursor` for the next page; none at the end.
     pub next_cursor: Option<String>,
