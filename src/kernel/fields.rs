@@ -28,10 +28,7 @@ impl Fields {
         let base = base.into();
         match value {
             Value::Object(map) => Ok(Self { map, asked: Vec::new(), faults: Vec::new(), base }),
-            other => {
-                let at = if base.is_empty() { "/".to_owned() } else { base };
-                Err(Fault::new(at, format!("is {}, not an object", kind(&other))))
-            }
+            other => Err(Fault::new(base, format!("is {}, not an object", kind(&other)))),
         }
     }
 

@@ -231,16 +231,18 @@ async fn streams(
     .await
 }
 
-async fn stream(State(logs): State<Logs>, Parted(name): Parted<Name>) -> Result<Json<Stream>> {
+async fn stream(State(logs): State<Logs>, Parted(name): Parted<String>) -> Result<Json<Stream>> {
+    let name = Name::new(&name)?;
     off_thread(move || logs.log.stream(name.as_str())).await.map(Json)
 }
 
 async fn set_stream(
     State(logs): State<Logs>,
     caller: Caller,
-    Parted(name): Parted<Name>,
+    Parted(name): Parted<String>,
     JsonBody(body): JsonBody<Value>,
 ) -> Result<(StatusCode, Json<Stream>)> {
+    let name = Name::new(&name)?;
     let settings = StreamSettings::read(&body)?;
     off_thread(move || {
         let (stream, is_new) = logs.log.set_stream(&caller, &name, settings)?;
@@ -253,8 +255,9 @@ async fn set_stream(
 async fn delete_stream(
     State(logs): State<Logs>,
     caller: Caller,
-    Parted(name): Parted<Name>,
+    Parted(name): Parted<String>,
 ) -> Result<StatusCode> {
+    let name = Name::new(&name)?;
     off_thread(move || logs.log.delete_stream(&caller, &name)).await?;
     Ok(StatusCode::NO_CONTENT)
 }

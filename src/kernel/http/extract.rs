@@ -1,5 +1,6 @@
 //! What handlers take from a request. A fault becomes a problem document, never a line of text.
 
+use std::any::TypeId;
 use std::sync::Arc;
 
 use axum::body::Bytes;
@@ -13,8 +14,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::routes::unauthenticated;
+use super::strict;
 use crate::kernel::access::Caller;
 use crate::kernel::error::{Error, Fault, Kind, Result};
 use crate::kernel::feed::Idempotency;
@@ -54,7 +57,7 @@ impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Parted<
                 Ok(Path(path)) => return Ok(Self(path)),
                 Err(rejected) => rejected.body_text(),
             };
-        let why = rejected.trim_start_matches("Invalid URL: ").to_owned();
+        let why = rejected.trim_start_matches("Invalid URL: ").replace('\n', " ");
         Err(Error::invalid("bad_path", why.clone(), vec![Fault::new("path", why)]))
     }
 }
@@ -103,7 +106,7 @@ fn cut_off(rejected: &BytesRejection) -> Error {
 #[derive(Debug, Clone)]
 pub struct JsonBody<T>(pub T);
 
-impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
+impl<S: Send + Sync, T: DeserializeOwned + 'static> FromRequest<S> for JsonBody<T> {
     type Rejection = Error;
 
     async fn from_request(request: Request, state: &S) -> Result<Self> {
@@ -112,22 +115,34 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
     }
 }
 
-/// Reads JSON; an error tells the line and column, or the field.
-pub fn parse_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
-    let mut reader = serde_json::Deserializer::from_slice(bytes);
-    let parsed = serde_path_to_error::deserialize::<_, T>(&mut reader);
-    let value = parsed.map_err(|error| bad_json(error.inner(), &error.path().to_string()))?;
-    reader.end().map_err(|error| bad_json(&error, "."))?;
-    Ok(value)
+/// Reads JSON; an error tells the line and column, or every field that is wrong.
+pub fn parse_json<T: DeserializeOwned + 'static>(bytes: &[u8]) -> Result<T> {
+    // Anything fits a `Value`: whoever asks for one looks at its fields itself.
+    if TypeId::of::<T>() != TypeId::of::<Value>() {
+        let body = serde_json::from_slice(bytes).map_err(|error| bad_json(&error))?;
+        let faults = strict::faults::<T>(&body);
+        if !faults.is_empty() {
+            return Err(misfit(faults));
+        }
+    }
+    serde_json::from_slice(bytes).map_err(|error| bad_json(&error))
 }
 
-fn bad_json(error: &serde_json::Error, path: &str) -> Error {
-    if error.is_data() {
-        let field = path.trim_matches('.').replace(['.', '['], "/").replace(']', "");
-        let fault = Fault::new(format!("/{field}"), error.to_string());
-        return Error::invalid("bad_body", format!("the body does not fit: {error}"), vec![fault]);
-    }
+fn misfit(faults: Vec<Fault>) -> Error {
+    let detail = match faults.as_slice() {
+        [only] if only.pointer.is_empty() => format!("the body {}", only.detail),
+        [only] => format!("`{}` of the body {}", only.pointer, only.detail),
+        _ => format!("the body has {} faults", faults.len()),
+    };
+    Error::invalid("bad_body", detail, faults)
+}
+
+fn bad_json(error: &serde_json::Error) -> Error {
     let at = format!("line {}, column {}", error.line(), error.column());
+    if error.is_data() {
+        // What is left then is a field that is given twice.
+        return misfit(vec![Fault::new("", format!("does not fit: {error}"))]);
+    }
     Error::new(Kind::Malformed, "bad_json", format!("the body is not JSON: {error}"))
         .with_faults([Fault::new(at, error.to_string())])
 }
@@ -332,6 +347,9 @@ mod tests {
         assert_eq!((broken.kind(), broken.code()), (Kind::Malformed, "bad_json"));
         let wrong = parse_json::<Card>(br#"{"labels": {"a": 1}}"#).unwrap_err();
         assert_eq!(wrong.faults()[0].pointer, "/labels/a");
+        assert_eq!(parse_json::<Card>(b"[{}]").unwrap_err().faults()[0].pointer, "");
+        let twice = parse_json::<Card>(br#"{"labels": {}, "labels": {}}"#).unwrap_err();
+        assert_eq!(twice.code(), "bad_body");
         assert!(parse_json::<Card>(br#"{"labels": {}} x"#).is_err());
     }
 }

@@ -3,6 +3,7 @@
 mod extract;
 mod problem;
 mod routes;
+mod strict;
 
 pub use extract::{
     Conditions, JsonBody, LIMIT_DEFAULT, LIMIT_MAX, List, PageParams, Params, Parted, RequestId,
