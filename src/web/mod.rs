@@ -14,6 +14,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 mod assets;
+mod body;
 mod words;
 
 use crate::app::{App, Counts};
@@ -21,6 +22,7 @@ use crate::kernel::access::http::{Session, Source};
 use crate::kernel::access::{Access, Caller, Needs, Shown};
 use crate::kernel::error::{Error, Kind, Result};
 use crate::kernel::http::{Params, RouteInfo, Routes, get, off_thread, post, text_of};
+use body::Body;
 use words::{Language, Words};
 
 /// The cookie that holds a web session.
@@ -132,7 +134,15 @@ struct Docs<'a> {
 /// One module's calls on the page that explains the API.
 struct Group<'a> {
     module: &'a str,
-    routes: Vec<&'a RouteInfo>,
+    what: &'static str,
+    calls: Vec<Call<'a>>,
+}
+
+/// One call there.
+struct Call<'a> {
+    route: &'a RouteInfo,
+    needs: String,
+    body: Option<Body>,
 }
 
 async fn home(
@@ -224,9 +234,13 @@ async fn docs(
     let words = wanted.language(&headers).words();
     let mut groups: Vec<Group<'_>> = Vec::new();
     for route in web.api.iter() {
-        match groups.iter_mut().find(|group| group.module == route.module) {
-            Some(group) => group.routes.push(route),
-            None => groups.push(Group { module: route.module, routes: vec![route] }),
+        let (needs, body) = (words.needs_of(route.needs), Body::of(route, words));
+        let call = Call { route, needs, body };
+        if let Some(group) = groups.iter_mut().find(|group| group.module == route.module) {
+            group.calls.push(call);
+        } else {
+            let what = words.module(route.module).0;
+            groups.push(Group { module: route.module, what, calls: vec![call] });
         }
     }
     let page = Docs { words, signed_in: caller.as_ref(), groups };

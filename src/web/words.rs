@@ -1,5 +1,7 @@
 //! What the pages say, in both languages, side by side.
 
+use crate::kernel::access::Needs;
+
 /// A language of the pages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Language {
@@ -59,6 +61,8 @@ pub(super) struct Words {
     pub(super) needs: &'static str,
     pub(super) parameters: &'static str,
     pub(super) body: &'static str,
+    pub(super) required: &'static str,
+    pub(super) optional: &'static str,
     pub(super) send: &'static str,
     pub(super) token: &'static str,
     pub(super) token_hint: &'static str,
@@ -87,9 +91,39 @@ impl Words {
                 "数据通道、配额与用量",
                 "dripctl dashare channel put",
             ),
+            "system" => ("The daemon itself", "服务本身", "dripctl status"),
             _ => ("Accounts and tokens", "账号与令牌", "dripctl token create"),
         };
         (if self.chinese { chinese } else { english }, hint)
+    }
+
+    /// What a caller needs.
+    pub(super) fn needs_of(&self, needs: Needs) -> String {
+        if !self.chinese {
+            return needs.to_string();
+        }
+        match needs {
+            Needs::Public => "无".to_owned(),
+            Needs::SignedIn => "登录或有效令牌".to_owned(),
+            Needs::Granted(module) => format!("授权，以及令牌范围 {module}:read"),
+            Needs::Read(module) => format!("角色 viewer，以及令牌范围 {module}:read"),
+            Needs::Write(module) => format!("角色 publisher，以及令牌范围 {module}:write"),
+            Needs::Admin(module) => format!("角色 admin，以及令牌范围 {module}:write"),
+        }
+    }
+
+    /// What a value of this type of JSON schema is.
+    pub(super) fn kind(&self, name: &str) -> &'static str {
+        let (english, chinese) = match name {
+            "string" => ("text", "文本"),
+            "integer" => ("whole number", "整数"),
+            "number" => ("number", "数字"),
+            "boolean" => ("true or false", "布尔值"),
+            "array" => ("list", "列表"),
+            "object" => ("object", "对象"),
+            _ => ("any JSON", "任意 JSON"),
+        };
+        if self.chinese { chinese } else { english }
     }
 
     /// The name of what is counted.
@@ -141,6 +175,8 @@ static ENGLISH: Words = Words {
     needs: "Needs",
     parameters: "Parameters",
     body: "Body",
+    required: "required",
+    optional: "optional",
     send: "Send",
     token: "Token",
     token_hint: "drip_… (empty: your sign-in)",
@@ -167,6 +203,8 @@ static CHINESE: Words = Words {
     needs: "所需权限",
     parameters: "参数",
     body: "请求体",
+    required: "必填",
+    optional: "可选",
     send: "发送",
     token: "令牌",
     token_hint: "drip_…（留空则使用当前登录）",

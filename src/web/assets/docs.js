@@ -10,7 +10,10 @@ for (const form of document.querySelectorAll("form.try")) {
     if (token) request.headers.Authorization = "Bearer " + token;
     if (body) {
       request.body = body;
-      request.headers["Content-Type"] = /^\s*[[{]/.test(body) ? "application/json" : "text/plain";
+      const media = form.dataset.media || "application/json";
+      // Where lines of JSON are taken, a list of them is too.
+      const list = media.endsWith("ndjson") && /^\s*\[/.test(body);
+      request.headers["Content-Type"] = list ? "application/json" : media;
     }
     shown.hidden = false;
     shown.textContent = "…";
