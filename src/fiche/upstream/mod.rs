@@ -64,7 +64,8 @@ mod identity;
 mod push;
 mod receive;
 mod status;
-#[cfg(all(test, feature = "client"))]
+#[cfg(feature = "client")]
+#[cfg(test)]
 mod tests;
 mod wire;
 
