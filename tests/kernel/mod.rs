@@ -5,4 +5,4 @@ mod blobs_model;
 #[cfg(feature = "redb")]
 mod group_commit;
 #[cfg(feature = "redb")]
-mod records_model;
+pub(crate) mod records_model;

@@ -13,7 +13,7 @@ use crate::support::sim_disk::SimDisk;
 
 /// What can be done to a store. Keys are few, so that they meet.
 #[derive(Debug, Clone)]
-enum Action {
+pub(crate) enum Action {
     Apply(Vec<Edit>),
     Get(usize),
     Scan(ScanOf),
@@ -21,7 +21,7 @@ enum Action {
 }
 
 #[derive(Debug, Clone)]
-enum Edit {
+pub(crate) enum Edit {
     Put(usize, Expecting, Vec<u8>),
     Delete(usize, Expecting),
     Append(usize, Vec<u8>),
@@ -29,7 +29,7 @@ enum Edit {
 
 /// An expectation, before it is known what holds.
 #[derive(Debug, Clone, Copy)]
-enum Expecting {
+pub(crate) enum Expecting {
     Any,
     Absent,
     Present,
@@ -38,7 +38,7 @@ enum Expecting {
 }
 
 #[derive(Debug, Clone)]
-struct ScanOf {
+pub(crate) struct ScanOf {
     prefix: usize,
     after: Option<usize>,
     reverse: bool,
@@ -73,7 +73,7 @@ fn scan() -> impl Strategy<Value = ScanOf> {
     parts.prop_map(|(prefix, after, reverse, limit)| ScanOf { prefix, after, reverse, limit })
 }
 
-fn actions() -> impl Strategy<Value = Vec<Action>> {
+pub(crate) fn actions() -> impl Strategy<Value = Vec<Action>> {
     let action = prop_oneof![
         5 => proptest::collection::vec(edit(), 0..4).prop_map(Action::Apply),
         2 => (0..KEYS.len()).prop_map(Action::Get),
@@ -181,7 +181,10 @@ impl Model {
 }
 
 /// Does the actions to a store and to the map; `reopen` closes a store and opens what it left.
-fn compare(actions: &[Action], open: &mut dyn FnMut(Option<Box<dyn Records>>) -> Box<dyn Records>) {
+pub(crate) fn compare(
+    actions: &[Action],
+    open: &mut dyn FnMut(Option<Box<dyn Records>>) -> Box<dyn Records>,
+) {
     let mut store = open(None);
     let mut model = Model::default();
     for action in actions {

@@ -142,7 +142,7 @@ impl MongoServer {
             .arg(self.venv.join("bin/secantusd-py"))
             .args(["--host", "127.0.0.1", "--port", &self.port.to_string(), "--storage-path"])
             .arg(self.folder.path().join("data"))
-            .args(["--sync-on-commit", "--cache-size", "64M", "--log-level", "ERROR"])
+            .args(["--sync-on-commit", "--cache-size", "256M", "--log-level", "ERROR"])
             .args(flags)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

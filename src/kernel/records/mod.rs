@@ -14,9 +14,11 @@ use super::error::{Error, Kind, Result};
 
 #[expect(clippy::expect_used, reason = "the suite fails by panicking, with the promise's name")]
 pub mod conformance;
-#[cfg(feature = "redb")]
+#[cfg(any(feature = "redb", feature = "mongo"))]
 mod group;
 mod memory;
+#[cfg(feature = "mongo")]
+mod mongo;
 mod open;
 #[cfg(feature = "redb")]
 mod redb;
@@ -24,7 +26,9 @@ mod redb;
 #[cfg(feature = "redb")]
 pub use self::redb::{Options, RedbRecords};
 pub use memory::MemoryRecords;
-pub use open::open;
+#[cfg(feature = "mongo")]
+pub use mongo::MongoRecords;
+pub use open::{open, open_for};
 
 /// A row as it was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -107,7 +111,7 @@ impl ChangeSet {
     }
 
     /// The bytes of its keys and values.
-    #[cfg(feature = "redb")]
+    #[cfg(any(feature = "redb", feature = "mongo"))]
     fn bytes(&self) -> usize {
         let value = |value: Option<&Vec<u8>>| value.map_or(0, Vec::len);
         let changes = self.changes.iter().map(|c| c.key.len() + value(c.value.as_ref()));
