@@ -319,11 +319,14 @@ fn proof_of(records: &dyn Records, number: u64) -> Result<String> {
     Ok(text.map_or_else(|| "none".to_owned(), |text| Digest::of(text.as_bytes()).to_hex()))
 }
 
+/// The code of what fails in the index itself.
+pub(super) const INDEX_FAILED: &str = "index_failed";
+
 /// A failure of the index, with what a full disk means kept apart.
 pub(super) fn failed(source: tantivy::TantivyError) -> Error {
     if let tantivy::TantivyError::IoError(io) = &source {
         return Error::io("the search index", std::io::Error::new(io.kind(), io.to_string()));
     }
-    Error::new(Kind::Unavailable, "index_failed", format!("the search index: {source}"))
+    Error::new(Kind::Unavailable, INDEX_FAILED, format!("the search index: {source}"))
         .caused_by(source)
 }

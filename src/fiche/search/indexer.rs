@@ -12,11 +12,11 @@ use std::time::{Duration, Instant};
 use tantivy::indexer::IndexWriterOptions;
 use tantivy::{IndexWriter, TantivyDocument, Term};
 
-use super::index::{Live, failed, mark};
+use super::index::{INDEX_FAILED, Live, failed, mark};
 use crate::fiche::model::CardKey;
 use crate::fiche::plan::CARD_SAVED;
 use crate::fiche::store::{self, Filter};
-use crate::kernel::error::{Error, Result};
+use crate::kernel::error::{Error, Kind, Result};
 use crate::kernel::feed::{self, Event};
 use crate::kernel::records::SharedRecords;
 
@@ -168,6 +168,13 @@ impl Keeper {
                 Ok(Ok(End::Damaged)) => {
                     tracing::warn!("the search index is damaged and is made anew");
                     anew = true;
+                    continue;
+                }
+                Ok(Err(error)) if is_of_records(&error) => {
+                    // It says nothing of the index, which is as good as it was.
+                    if self.rest_after(error.to_string(), 1) {
+                        return;
+                    }
                     continue;
                 }
                 Ok(Err(error)) => error.to_string(),
@@ -395,6 +402,11 @@ impl Work<'_> {
         self.keeper.shared.changed.notify_all();
         Ok(())
     }
+}
+
+/// Whether the store of the cards is away, rather than the index at fault.
+fn is_of_records(error: &Error) -> bool {
+    error.kind() == Kind::Unavailable && error.code() != INDEX_FAILED
 }
 
 fn sync(folder: Option<&Path>) -> Result<()> {
