@@ -86,7 +86,7 @@ impl Opening<'_> {
         let config = crate::fiche::Config::read(self.settings)?;
         crate::fiche::Fiche::open(crate::fiche::Parts {
             records: match &config.records {
-                Some(url) => crate::kernel::records::open(url)?,
+                Some(url) => crate::kernel::records::open_for(url.expose(), "fiche")?,
                 None => records_of(self.folder, "fiche")?,
             },
             clock: self.clock.clone(),
@@ -108,7 +108,7 @@ impl Opening<'_> {
         Trajectory::open(Parts {
             disk: Arc::new(disk),
             records: match &config.records {
-                Some(url) => crate::kernel::records::open(url)?,
+                Some(url) => crate::kernel::records::open_for(url.expose(), "trajectory")?,
                 None => records_of(self.folder, "trajectory")?,
             },
             clock: self.clock.clone(),

@@ -9,10 +9,9 @@ use crate::kernel::{Error, Kind, Name, Result};
 
 /// What `drip.toml` may say under `[fiche]` and `[observers]`, and where the old paths of fiche are.
 pub const KEYS: &[Key] = &[
-    Key::optional(
+    Key::secret(
         "fiche.records",
-        KeyKind::Text,
-        "Where cards are kept, when not in the data folder.",
+        "Where cards are kept, when not in the data folder: \"mongodb://user:password@host/database\".",
     ),
     Key::optional(
         "fiche.upstream.url",
@@ -59,7 +58,7 @@ pub const KEYS: &[Key] = &[
 #[derive(Debug, Clone, Default)]
 pub struct Config {
     /// The URL of the store for the records; none for one in the data folder.
-    pub records: Option<String>,
+    pub records: Option<Secret>,
     /// Where cards are pushed to.
     pub upstream: Upstream,
     /// The kinds of cards.
@@ -127,7 +126,7 @@ impl Config {
     /// Reads them.
     pub fn read(settings: &Settings) -> Result<Self> {
         Ok(Self {
-            records: settings.given("fiche.records", Settings::text)?.map(str::to_owned),
+            records: settings.given("fiche.records", Settings::secret)?.cloned(),
             upstream: Upstream::read(settings)?,
             kinds: Kinds::read(settings.table("fiche.kinds")?)?,
             stages: Moves::read(settings.table("fiche.stages")?)?,

@@ -48,6 +48,7 @@ pub mod http;
 mod impact;
 mod kinds;
 mod lineage;
+mod lookout;
 mod model;
 mod moves;
 #[cfg(feature = "client")]
@@ -137,6 +138,7 @@ struct Inner {
     upstream: upstream::Live,
     #[cfg(feature = "client")]
     office: observers::Office,
+    lookout: lookout::Lookout,
 }
 
 impl std::fmt::Debug for Fiche {
@@ -182,29 +184,33 @@ impl Fiche {
         let index = parts.folder.map(|folder| folder.join("index"));
         let indexer = search::Indexer::start(parts.records.clone(), index, newest)?;
         let newest = watch::channel(Some(newest)).0;
-        Ok(Self {
-            inner: Arc::new(Inner {
-                #[cfg(feature = "client")]
-                office: observers::Office::open(
-                    parts.records.clone(),
-                    parts.clock.clone(),
-                    newest.subscribe(),
-                    config.push,
-                )?,
-                records: parts.records,
-                clock: parts.clock,
-                bus: parts.bus,
-                newest,
-                indexer,
-                upstream: upstream::Live::new(&config.upstream)?,
-                config,
-            }),
-        })
+        let inner = Arc::new(Inner {
+            #[cfg(feature = "client")]
+            office: observers::Office::open(
+                parts.records.clone(),
+                parts.clock.clone(),
+                newest.subscribe(),
+                config.push,
+            )?,
+            records: parts.records,
+            clock: parts.clock,
+            bus: parts.bus,
+            newest,
+            indexer,
+            upstream: upstream::Live::new(&config.upstream)?,
+            config,
+            lookout: lookout::Lookout::default(),
+        });
+        if inner.records.is_shared() {
+            inner.lookout.start(Arc::downgrade(&inner))?;
+        }
+        Ok(Self { inner })
     }
 
     /// Ends the streams and the work in the background. Reading and writing still work; what is
     /// written is found when the cards are opened again.
     pub fn close(&self) {
+        self.inner.lookout.stop();
         self.inner.newest.send_replace(None);
         #[cfg(feature = "client")]
         self.inner.office.close();
@@ -452,14 +458,24 @@ impl Fiche {
             self.inner.bus.publish(&event);
         }
         if let Some(last) = numbers.last() {
-            self.inner.indexer.wake(*last);
-            self.inner.newest.send_if_modified(|newest| match newest {
-                Some(known) if *known < *last => {
-                    *known = *last;
-                    true
-                }
-                _ => false,
-            });
+            self.inner.heard(*last);
         }
+    }
+}
+
+impl Inner {
+    /// Wakes the indexer and the streams, when there is a newer change than they know of.
+    fn heard(&self, number: u64) {
+        if self.newest.borrow().is_some_and(|known| known >= number) {
+            return;
+        }
+        self.indexer.wake(number);
+        self.newest.send_if_modified(|newest| match newest {
+            Some(known) if *known < number => {
+                *known = number;
+                true
+            }
+            _ => false,
+        });
     }
 }

@@ -2,14 +2,13 @@
 
 use std::time::Duration;
 
-use crate::kernel::config::{Key, KeyKind, Rule, Settings};
+use crate::kernel::config::{Key, KeyKind, Rule, Secret, Settings};
 use crate::kernel::error::Result;
 
 /// The settings of this module.
 pub const KEYS: &[Key] = &[
-    Key::optional(
+    Key::secret(
         "trajectory.records",
-        KeyKind::Text,
         "Where the settings of streams are kept, when not in the data folder.",
     ),
     Key::optional(
@@ -37,7 +36,7 @@ pub const KEYS: &[Key] = &[
 #[derive(Debug, Clone)]
 pub struct Config {
     /// Where the settings of streams are kept, when not in the data folder.
-    pub records: Option<String>,
+    pub records: Option<Secret>,
     /// How long records are kept where their stream says nothing else.
     pub retention: Option<Duration>,
     /// How large a segment becomes.
@@ -67,7 +66,7 @@ impl Config {
     /// Reads it from the settings.
     pub fn read(settings: &Settings) -> Result<Self> {
         Ok(Self {
-            records: settings.given("trajectory.records", Settings::text)?.map(str::to_owned),
+            records: settings.given("trajectory.records", Settings::secret)?.cloned(),
             retention: settings.given("trajectory.retention", Settings::duration)?,
             segment_bytes: settings.bytes("trajectory.segment_bytes")?,
             query_time: settings.duration("trajectory.query_time")?,

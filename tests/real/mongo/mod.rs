@@ -1,51 +1,35 @@
 #![cfg(test)]
 //! Records in MongoDB, against a server that speaks its protocol, with user and password.
 
-use std::time::Duration;
+mod away;
+mod daemons;
+mod opening;
+mod store;
 
-use mongodb::bson::{Document, doc};
+use std::sync::Arc;
 
-use crate::support::mongo::{MongoServer, PASSWORD, shared};
-use crate::support::real_venv;
+use drip::kernel::records::{ChangeSet, MongoRecords, Records, SharedRecords};
 
-/// Asks the server how it is, as the driver does.
-fn hello(url: &str) -> mongodb::error::Result<Document> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let asked = runtime.block_on(async {
-        let client = mongodb::Client::with_uri_str(url).await?;
-        let database = client.default_database().unwrap();
-        let call = async { database.run_command(doc! { "hello": 1 }).await };
-        let late = |_| std::io::Error::from(std::io::ErrorKind::TimedOut);
-        tokio::time::timeout(Duration::from_secs(5), call).await.map_err(late)?
-    });
-    runtime.shutdown_background();
-    asked
+use crate::support::mongo::MongoServer;
+
+/// The rows of a database.
+fn open(server: &MongoServer, database: &str) -> SharedRecords {
+    Arc::new(MongoRecords::open(&server.url(database), "cards").unwrap())
 }
 
-#[test]
-fn the_server_of_tests_asks_for_a_password() {
-    let Some(venv) = real_venv("mongo") else { return };
-    let server = shared(&venv);
-    let url = server.url(&server.new_database());
-    assert_eq!(hello(&url).unwrap().get_str("setName").unwrap(), "secantus");
-    assert!(hello(&url.replace(PASSWORD, "wrong")).is_err());
-    let alone = MongoServer::start_standalone(&venv);
-    let url = format!("mongodb://{}/x", alone.address());
-    assert!(!hello(&url).unwrap().contains_key("setName"));
+/// A row and an entry of the feed, in one set.
+fn told(key: &str) -> ChangeSet {
+    ChangeSet::new()
+        .put(key, drip::kernel::records::Expect::Absent, b"value".to_vec())
+        .append("feed", key.as_bytes().to_vec())
 }
 
-#[test]
-fn the_server_of_tests_is_killed_and_held_and_comes_back() {
-    let Some(venv) = real_venv("mongo") else { return };
-    let server = MongoServer::start(&venv);
-    let url = server.url("x") + "&serverSelectionTimeoutMS=500&connectTimeoutMS=500";
-    hello(&url).unwrap();
-    server.kill();
-    assert!(hello(&url).is_err());
-    server.start_again();
-    hello(&url).unwrap();
-    server.hold();
-    assert!(hello(&url).is_err());
-    server.go_on();
-    hello(&url).unwrap();
+/// What the feed has, in order: the keys that it tells of. Fails where a number is left out.
+fn feed(store: &dyn Records) -> Vec<String> {
+    let rows = store.scan(&drip::kernel::records::Scan::prefix("feed/")).unwrap();
+    let numbers: Vec<_> = rows.iter().map(|row| row.key.clone()).collect();
+    let expected: Vec<_> =
+        (1..=rows.len() as u64).map(|n| drip::kernel::records::log_key("feed", n)).collect();
+    assert_eq!(numbers, expected, "each number once, none left out");
+    rows.into_iter().map(|row| String::from_utf8(row.value).unwrap()).collect()
 }
