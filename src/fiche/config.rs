@@ -140,6 +140,7 @@ impl Config {
 }
 
 #[cfg(test)]
+#[cfg(feature = "client")]
 mod tests {
     use super::*;
     use crate::kernel::config::LoadOptions;
@@ -153,7 +154,6 @@ mod tests {
     }
 
     #[test]
-    #[cfg(feature = "client")]
     fn an_upstream_needs_an_address_and_a_token_and_never_shows_it() {
         let good = read(&[("URL", "http://10.0.0.1:22315"), ("TOKEN", "drip_x"), ("NODE", "风场")]);
         let good = good.unwrap();
