@@ -11,6 +11,7 @@ mod admin;
 mod context;
 #[cfg(feature = "demo")]
 mod demo;
+mod memory;
 mod serve;
 mod settings;
 mod status;
@@ -98,6 +99,7 @@ enum Command {
 
 /// Parses the command line, does what it says, and answers the exit code.
 pub fn main() -> ExitCode {
+    memory::keep_together();
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {
