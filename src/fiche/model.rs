@@ -25,7 +25,7 @@ const HEARD_MAX: usize = 1000;
 
 /// The words for kinds that are not built in, kept once for the whole program, so that a kind is as
 /// light as a number. A word here says nothing of which kinds there are: each store has its own
-/// [`Kinds`](super::Kinds).
+/// [`Kinds`].
 static WORDS: LazyLock<RwLock<HashSet<&'static str>>> = LazyLock::new(RwLock::default);
 
 /// What a card describes: one of five kinds, or one of those that `drip.toml` declares.

@@ -28,7 +28,7 @@
 //! # Conflicts
 //!
 //! A push is applied if the card stands at the centre as the node last knew it (`base`), and is
-//! unchanged if it stands there already as pushed: see [`decide`]. Anything else is a conflict: the
+//! unchanged if it stands there already as pushed: see `decide`. Anything else is a conflict: the
 //! centre's card stays as it is, the pushed document is kept beside it (the newest of each node; the
 //! earlier ones stay in the node's own history), and `card.conflicted` stands in the centre's feed. The
 //! node keeps its own card, and counts the conflict in its status. What ends a conflict: a later push
