@@ -3,11 +3,13 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::context::Context;
+use super::memory;
 use crate::app::{self, App};
 use crate::kernel::cli::Output;
 use crate::kernel::clock::SystemClock;
@@ -18,6 +20,9 @@ use crate::kernel::work::Shutdown;
 use crate::server::{self, Server};
 #[cfg(feature = "web")]
 use crate::web;
+
+/// How often freed memory is given back: the first time right after the stores were opened.
+const GIVE_BACK: Duration = Duration::from_secs(30);
 
 #[derive(clap::Args)]
 pub(super) struct Serve {
@@ -87,6 +92,10 @@ impl Daemon {
         }
         app.folder.announce(&address.to_string())?;
         app.start_workers();
+        app.workers.every("memory.give_back", GIVE_BACK, || {
+            memory::give_back();
+            Ok(false)
+        });
         #[cfg(feature = "web")]
         let behind_proxy = config.behind_proxy;
         let server = Server::over(&app, config);
