@@ -21,8 +21,8 @@ use crate::server::{self, Server};
 #[cfg(feature = "web")]
 use crate::web;
 
-/// How often freed memory is given back: the first time right after the stores were opened.
-const GIVE_BACK: Duration = Duration::from_secs(30);
+/// How often freed memory is given back: some is freed a little after the start, when the index is open.
+const GIVE_BACK: Duration = Duration::from_secs(5);
 
 #[derive(clap::Args)]
 pub(super) struct Serve {
