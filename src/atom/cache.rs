@@ -28,7 +28,7 @@ impl BlobSource {
         {
             let mut held = lock(&held);
             for chunk in blob.chunks() {
-                *held.entry(*chunk).or_insert(0) += 1;
+                *held.entry(chunk).or_insert(0) += 1;
             }
         }
         Self { blobs, blob, held }
@@ -39,10 +39,10 @@ impl Drop for BlobSource {
     fn drop(&mut self) {
         let mut held = lock(&self.held);
         for chunk in self.blob.chunks() {
-            if let Some(count) = held.get_mut(chunk) {
+            if let Some(count) = held.get_mut(&chunk) {
                 *count -= 1;
                 if *count == 0 {
-                    held.remove(chunk);
+                    held.remove(&chunk);
                 }
             }
         }

@@ -170,10 +170,10 @@ impl Atom {
             let expect = if found.is_some() { Expect::Revision(revision) } else { Expect::Absent };
             let mut set = ChangeSet::new();
             for chunk in found.iter().flat_map(|kept| kept.row.blob.chunks()) {
-                set = set.delete(chunk_key(*chunk, name, version), Expect::Any);
+                set = set.delete(chunk_key(chunk, name, version), Expect::Any);
             }
             for chunk in row.blob.chunks() {
-                set = set.put(chunk_key(*chunk, name, version), Expect::Any, Vec::new());
+                set = set.put(chunk_key(chunk, name, version), Expect::Any, Vec::new());
             }
             let set = set.put(dataset_key(name, version), expect, encode(&row)?);
             let info = row.shown(name, version, revision + 1);
@@ -247,7 +247,7 @@ impl Atom {
         let mut set =
             ChangeSet::new().delete(dataset_key(name, version), Expect::Revision(kept.revision));
         for chunk in kept.row.blob.chunks() {
-            set = set.delete(chunk_key(*chunk, name, version), Expect::Any);
+            set = set.delete(chunk_key(chunk, name, version), Expect::Any);
         }
         let payload = json!({ "name": name, "version": version });
         self.commit(set, caller, "dataset.deleted", &subject, payload)?;

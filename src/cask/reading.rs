@@ -27,7 +27,7 @@ impl Readers {
     /// Holds the chunks of a blob. Whoever holds must look afterwards whether the blob is still
     /// named: the sweeper may have been quicker.
     pub(super) fn hold(&self, blob: &BlobRef) -> Hold {
-        let chunks = blob.chunks().to_vec();
+        let chunks: Vec<Digest> = blob.chunks().collect();
         let mut all = lock(&self.chunks);
         for chunk in &chunks {
             *all.entry(*chunk).or_default() += 1;

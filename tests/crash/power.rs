@@ -140,7 +140,7 @@ impl Shelf {
 
     async fn sweep(&self) {
         let named: Vec<Digest> =
-            self.named().values().flat_map(|blob| blob.chunks().to_vec()).collect();
+            self.named().values().flat_map(|blob| blob.chunks().collect::<Vec<_>>()).collect();
         let later = Time::from(chrono::DateTime::UNIX_EPOCH).after(Duration::from_mins(1));
         let is_named = |digest| Ok(named.contains(&digest));
         let swept = self.blobs.sweep(is_named, later, Duration::ZERO).await;

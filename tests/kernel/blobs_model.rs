@@ -77,19 +77,19 @@ impl World {
         let written = self.blobs.put(bytes.clone()).await.unwrap();
         assert_eq!(written.blob.digest, Digest::of(&bytes));
         for chunk in written.blob.chunks() {
-            self.chunks.insert(*chunk, bytes.len() as u64);
+            self.chunks.insert(chunk, bytes.len() as u64);
         }
         (written, bytes)
     }
 
     fn is_named(&self, chunk: Digest) -> bool {
         let mut blobs = self.named.values();
-        blobs.any(|(blob, _)| blob.chunks().contains(&chunk))
+        blobs.any(|(blob, _)| blob.chunks().any(|own| own == chunk))
     }
 
     fn is_held(&self, chunk: Digest) -> bool {
         let mut held = self.held.iter();
-        held.any(|(written, _)| written.blob.chunks().contains(&chunk))
+        held.any(|(written, _)| written.blob.chunks().any(|own| own == chunk))
     }
 
     async fn sweep(&mut self, is_old: bool) {
