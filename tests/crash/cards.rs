@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::catalogue::{Alive, Catalogue, algorithm, shape};
-use super::daemon::{start, walk};
+use super::daemon::start;
 use crate::support::daemon::Daemon;
 use crate::support::http::Http;
 use crate::support::kill_loop::{KillLoop, look_twice};
@@ -17,6 +17,7 @@ use crate::support::oracle::Oracle;
 use crate::support::pause;
 use crate::support::rng::Rng;
 use crate::support::shim::{Class, Fault, Shim};
+use crate::support::sync_walk::walk;
 
 /// How long the index may take on a busy machine.
 const PATIENCE: Duration = Duration::from_mins(1);

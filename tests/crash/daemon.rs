@@ -8,9 +8,9 @@ use serde_json::json;
 use super::accounts::{Accounts, put_user};
 use crate::support::daemon::{Daemon, Home, PASSWORD};
 use crate::support::kill_loop::{KillLoop, look_twice};
-use crate::support::number_from_env;
 use crate::support::oracle::Oracle;
 use crate::support::shim::{Class, Fault, Shim};
+use crate::support::sync_walk::{at_its_syncs, walk};
 
 /// A folder with an admin, whose token is answered: the starting point of every crash.
 pub(super) fn start() -> (Home, String) {
@@ -19,15 +19,6 @@ pub(super) fn start() -> (Home, String) {
     let token = daemon.make_admin_token();
     daemon.stop();
     (home, token)
-}
-
-/// The syncs to be killed at: every one when `CRASH_STEP` is 1, a handful when it is not set. The
-/// first and the second stand for themselves: there a store is being made.
-pub(super) fn walk(count: u64) -> impl Iterator<Item = u64> {
-    let everyday = usize::try_from(count / 5).unwrap().max(1);
-    let step = number_from_env("CRASH_STEP", everyday).max(1);
-    let is_due = move |at: &u64| (*at - 1).is_multiple_of(step as u64) || *at == 2;
-    (1..=count).filter(is_due)
 }
 
 /// A fixed piece of work; it ends early when the daemon is gone.
@@ -52,41 +43,8 @@ fn piece(accounts: &Accounts, daemon: &Daemon, oracle: &Oracle) -> Option<()> {
 #[test]
 fn kill_at_the_nth_sync_loses_nothing_that_was_acknowledged() {
     let (origin, token) = start();
-    let count = {
-        let home = origin.copy();
-        let shim = Shim::new(&home.data(), Class::Sync, Fault::Kill);
-        let daemon = home.serve_under(&shim).unwrap();
-        let oracle = Oracle::open(&home.path().join("journal"));
-        let done = piece(&Accounts::new(token.clone()), &daemon, &oracle);
-        assert!(done.is_some(), "nothing kills here: {}", daemon.log());
-        let counts = oracle.counts();
-        assert_eq!((counts.sent, counts.ok, counts.failed), (16, 13, 3));
-        shim.count(Class::Sync)
-    };
-    assert!(count >= 13, "{count} syncs for 13 acknowledged changes");
-    let mut killed = 0;
-    for at in walk(count) {
-        let home = origin.copy();
-        let accounts = Accounts::new(token.clone());
-        let oracle = Oracle::open(&home.path().join("journal"));
-        let shim = Shim::new(&home.data(), Class::Sync, Fault::Kill).at(at);
-        let ended = match home.serve_under(&shim) {
-            Ok(daemon) if piece(&accounts, &daemon, &oracle).is_none() => Some(daemon.ended()),
-            // Syncs that were shared are fewer: then it comes to no harm this time.
-            Ok(daemon) => {
-                daemon.kill();
-                None
-            }
-            Err(ended) => Some(ended),
-        };
-        if let Some(ended) = ended {
-            assert_eq!(ended.status.signal(), Some(9), "sync {at}: {}", ended.log);
-            killed += 1;
-        }
-        let broken = look_twice(&home, &accounts, &oracle);
-        assert!(broken.is_empty(), "sync {at}:\n{}", broken.join("\n"));
-    }
-    assert!(killed > 3, "only {killed} of {count} syncs were hit");
+    let counts = at_its_syncs(&origin, || Accounts::new(token.clone()), piece);
+    assert_eq!((counts.sent, counts.ok, counts.failed), (16, 13, 3));
 }
 
 /// A folder that a crash caught while it was being made is made the next time.
