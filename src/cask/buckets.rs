@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use super::format::{BucketRow, UsageRow};
-use super::model::{BUILT_IN, BucketInfo, BucketSettings, Kept};
+use super::model::{BUILT_IN, BucketInfo, BucketSettings, CACHE, Kept};
 use super::store::{Found, TRIES, bucket_key, live_key, raced};
-use super::{Cask, error};
+use super::{Cask, Inner, error};
 use crate::kernel::access::Caller;
 use crate::kernel::format::{decode, encode};
 use crate::kernel::records::{ChangeSet, Expect, Scan};
@@ -18,7 +18,14 @@ impl Cask {
                 continue;
             }
             let now = self.inner.now();
-            let row = BucketRow { max_bytes: None, ttl_ms: None, created_at: now, updated_at: now };
+            let row = BucketRow {
+                max_bytes: None,
+                ttl_ms: None,
+                versions: 0,
+                evict: None,
+                created_at: now,
+                updated_at: now,
+            };
             match self.inner.records.apply(new_bucket(bucket, &row)?) {
                 // Another daemon over the same rows was quicker.
                 Err(error) if !raced(&error) => return Err(error),
@@ -26,6 +33,32 @@ impl Cask {
             }
         }
         Ok(())
+    }
+
+    /// Makes a bucket that is not there yet.
+    pub fn make_bucket(
+        &self,
+        caller: &Caller,
+        bucket: &str,
+        settings: &BucketSettings,
+    ) -> Result<BucketInfo> {
+        let bucket = Name::new(bucket)?;
+        let now = self.inner.now();
+        let row = BucketRow {
+            max_bytes: settings.max_bytes,
+            ttl_ms: settings.age()?.map(millis),
+            versions: settings.versions()?,
+            evict: settings.evict,
+            created_at: now,
+            updated_at: now,
+        };
+        let set = new_bucket(bucket.as_str(), &row)?;
+        let set = self.inner.audit(set, caller, "bucket.save", bucket.as_str())?;
+        match self.inner.records.apply(set) {
+            Ok(_) => self.info(bucket.as_str(), &row),
+            Err(error) if raced(&error) => Err(error::bucket_exists(bucket.as_str())),
+            Err(error) => Err(error),
+        }
     }
 
     /// Makes a bucket or changes what it allows. What it holds already stays, even beyond a new
@@ -38,6 +71,7 @@ impl Cask {
     ) -> Result<Kept<BucketInfo>> {
         let bucket = Name::new(bucket)?;
         let ttl_ms = settings.age()?.map(millis);
+        let versions = settings.versions()?;
         let key = bucket_key(bucket.as_str());
         for _ in 0..TRIES {
             let now = self.inner.now();
@@ -46,6 +80,8 @@ impl Cask {
             let row = BucketRow {
                 max_bytes: settings.max_bytes,
                 ttl_ms,
+                versions,
+                evict: settings.evict,
                 created_at: found.as_ref().map_or(now, |found| found.row.created_at),
                 updated_at: now,
             };
@@ -96,14 +132,13 @@ impl Cask {
         }
         for _ in 0..TRIES {
             self.inner.bucket_row(bucket)?;
+            self.inner.must_be_empty(bucket)?;
+            self.abort_uploads(bucket)?;
             // Read before the look: whoever puts an object meanwhile changes this revision.
             let Some(live) = self.inner.records.get(&live_key(bucket))? else {
                 return Err(error::bucket_not_found(bucket));
             };
-            let objects = Scan::prefix(format!("object/{bucket}/")).limit(1);
-            if !self.inner.records.scan(&objects)?.is_empty() {
-                return Err(error::bucket_not_empty(bucket));
-            }
+            self.inner.must_be_empty(bucket)?;
             let mut set = ChangeSet::new()
                 .delete(live_key(bucket), Expect::Revision(live.revision))
                 .delete(bucket_key(bucket), Expect::Present);
@@ -127,12 +162,33 @@ impl Cask {
             name: bucket.to_owned(),
             max_bytes: row.max_bytes,
             ttl: BucketSettings::ttl_text(row.ttl_ms),
+            versions: row.versions,
+            evict: row.evicts(bucket),
             used_bytes: u64::try_from(bytes).unwrap_or(0),
             objects: u64::try_from(objects).unwrap_or(0),
             built_in: BUILT_IN.contains(&bucket),
             created_at: row.created_at,
             updated_at: row.updated_at,
         })
+    }
+}
+
+impl Inner {
+    fn must_be_empty(&self, bucket: &str) -> Result<()> {
+        for kind in ["object", "version"] {
+            let any = Scan::prefix(format!("{kind}/{bucket}/")).limit(1);
+            if !self.records.scan(&any)?.is_empty() {
+                return Err(error::bucket_not_empty(bucket));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl BucketRow {
+    /// Whether the least recently used objects go when the bucket is full.
+    pub(super) fn evicts(&self, bucket: &str) -> bool {
+        self.evict.unwrap_or(bucket == CACHE)
     }
 }
 

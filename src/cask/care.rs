@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::format::{BucketRow, ObjectRow, PackageRow};
+use super::multipart::UPLOADS_KEPT;
 use super::store::{Found, object_key, raced};
 use super::{Cask, lock, objects};
 use crate::kernel::access::Caller;
@@ -20,8 +21,10 @@ const BATCH: usize = 256;
 /// What [`Cask::tidy`] did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Tidied {
-    /// Objects that were older than their bucket allows.
+    /// Objects and previous versions that were older than their bucket allows.
     pub expired: u64,
+    /// Uploads in parts that nobody has gone on with for a week.
+    pub abandoned: u64,
     /// Chunks that nothing names.
     pub swept: Swept,
     /// Retry keys that are too old to matter.
@@ -79,7 +82,9 @@ impl Cask {
         for row in self.inner.records.scan(&Scan::prefix("bucket/"))? {
             let settings: BucketRow = decode(&row.value)?;
             if settings.ttl_ms.is_some() {
-                count += self.expire_bucket(row.key.trim_start_matches("bucket/"), &settings)?;
+                let bucket = row.key.trim_start_matches("bucket/");
+                count += self.expire_bucket(bucket, &settings)?;
+                count += self.expire_versions(bucket, &settings)?;
             }
         }
         Ok(count)
@@ -97,7 +102,7 @@ impl Cask {
             }
             let key = row.key.get(start.len()..).unwrap_or_default();
             let _turn = inner.turn(&row.key);
-            match inner.remove(&Caller::system(), bucket, key, &found, now) {
+            match inner.remove(&Caller::system(), (bucket, key), settings, &found) {
                 Ok(()) => count += 1,
                 // It was put again meanwhile, or someone else was quicker.
                 Err(error) if raced(&error) => {}
@@ -112,6 +117,7 @@ impl Cask {
     pub fn tidy(&self, grace: Duration) -> Result<Tidied> {
         Ok(Tidied {
             expired: self.expire()?,
+            abandoned: self.abort_abandoned(UPLOADS_KEPT)?,
             swept: self.sweep(grace)?,
             forgotten: feed::forget_old(self.inner.records.as_ref(), self.inner.now())?,
         })
@@ -120,8 +126,23 @@ impl Cask {
     /// Reads every object and package and compares it with its digest. `seen` hears of each. For a
     /// thread that may block.
     pub fn verify(&self, mut seen: impl FnMut(&Checked<'_>)) -> Result<Verified> {
+        self.verify_telling(|checked| {
+            seen(checked);
+            Ok(())
+        })
+    }
+
+    /// [`Cask::verify`], which an error of `seen` ends.
+    pub fn verify_telling(
+        &self,
+        mut seen: impl FnMut(&Checked<'_>) -> Result<()>,
+    ) -> Result<Verified> {
         let mut report = Verified::default();
         self.each("object/", |row| {
+            let kept: ObjectRow = decode(&row.value)?;
+            self.check(&mut report, &mut seen, row, &kept.blob)
+        })?;
+        self.each("version/", |row| {
             let kept: ObjectRow = decode(&row.value)?;
             self.check(&mut report, &mut seen, row, &kept.blob)
         })?;
@@ -135,7 +156,7 @@ impl Cask {
     fn check(
         &self,
         report: &mut Verified,
-        seen: &mut impl FnMut(&Checked<'_>),
+        seen: &mut impl FnMut(&Checked<'_>) -> Result<()>,
         row: &Row,
         blob: &BlobRef,
     ) -> Result<()> {
@@ -154,12 +175,15 @@ impl Cask {
         }
         report.count += 1;
         report.bytes += blob.size;
-        seen(&Checked { owner: &row.key, bytes: blob.size });
-        Ok(())
+        seen(&Checked { owner: &row.key, bytes: blob.size })
     }
 
     /// Every row under a prefix, in pages.
-    fn each(&self, prefix: &str, mut visit: impl FnMut(&Row) -> Result<()>) -> Result<()> {
+    pub(super) fn each(
+        &self,
+        prefix: &str,
+        mut visit: impl FnMut(&Row) -> Result<()>,
+    ) -> Result<()> {
         let mut after = None;
         loop {
             let mut scan = Scan::prefix(prefix).limit(BATCH);

@@ -21,6 +21,18 @@ pub const KEYS: &[Key] = &[
         "How long a chunk that nothing names is kept, for uploads under way.",
     )
     .must(Rule::Between(60_000, 365 * 24 * 3_600_000)),
+    Key::optional(
+        "cask.s3.listen",
+        KeyKind::Text,
+        "Where S3 clients find the same objects, such as \"127.0.0.1:9000\"; nowhere unless it is set.",
+    )
+    .must(Rule::Address),
+    Key::optional(
+        "cask.s3.access_key",
+        KeyKind::Text,
+        "The access key that S3 clients sign with; `dripctl cask key add` makes further ones.",
+    ),
+    Key::secret("cask.s3.secret_key", "The secret key that belongs to it."),
 ];
 
 /// The settings, read.

@@ -13,11 +13,17 @@ pub(super) fn bucket_not_found(bucket: &str) -> Error {
     )
 }
 
+pub(super) fn bucket_exists(bucket: &str) -> Error {
+    Error::new(Kind::Conflict, "bucket_exists", format!("there is a bucket `{bucket}` already"))
+}
+
 pub(super) fn bucket_not_empty(bucket: &str) -> Error {
     Error::new(
         Kind::Conflict,
         "bucket_not_empty",
-        format!("the bucket `{bucket}` still holds objects: delete them first"),
+        format!(
+            "the bucket `{bucket}` still holds objects or previous versions: delete them first"
+        ),
     )
 }
 
@@ -35,6 +41,107 @@ pub(super) fn bad_ttl(text: &str) -> Error {
         "bad_ttl",
         format!("`{text}` is no age for objects: write {why}"),
         vec![Fault::new("/ttl", why)],
+    )
+}
+
+pub(super) fn bad_versions(versions: u32) -> Error {
+    let why = format!("a number up to {}", super::model::VERSIONS_MAX);
+    Error::invalid(
+        "bad_versions",
+        format!("{versions} previous versions of each object are too many: write {why}"),
+        vec![Fault::new("/versions", why)],
+    )
+}
+
+pub(super) fn version_not_found(bucket: &str, key: &str, version: &str) -> Error {
+    Error::new(
+        Kind::NotFound,
+        "version_not_found",
+        format!("there is no version `{version}` of the object `{key}` in the bucket `{bucket}`"),
+    )
+}
+
+pub(super) fn upload_not_found(upload: &str) -> Error {
+    Error::new(
+        Kind::NotFound,
+        "upload_not_found",
+        format!("there is no upload `{upload}`: it was completed, given up, or never begun"),
+    )
+}
+
+pub(super) fn bad_part(number: u16, why: &str) -> Error {
+    Error::invalid(
+        "bad_part",
+        format!("part {number} {why}"),
+        vec![Fault::new(format!("/parts/{number}"), why)],
+    )
+}
+
+pub(super) fn part_too_small(number: u16, size: u64, least: u64) -> Error {
+    Error::invalid(
+        "part_too_small",
+        format!("part {number} has {size} bytes; every part but the last has {least} or more"),
+        vec![Fault::new(format!("/parts/{number}"), format!("at least {least} bytes"))],
+    )
+}
+
+pub(super) fn parts_out_of_order() -> Error {
+    Error::invalid("parts_out_of_order", "the parts are not in the order of their numbers", vec![])
+}
+
+pub(super) fn checksum_mismatch(algorithm: &str, said: &str, found: &str) -> Error {
+    Error::invalid(
+        "checksum_mismatch",
+        format!(
+            "the bytes that came have the {algorithm} {found}, not {said}: nothing was kept, send them again"
+        ),
+        vec![Fault::new(algorithm, format!("the bytes have {found}"))],
+    )
+}
+
+#[cfg(feature = "s3")]
+pub(super) fn key_exists(access_key: &str) -> Error {
+    Error::new(
+        Kind::Conflict,
+        "key_exists",
+        format!(
+            "there is an access key `{access_key}` already: take it back first, or name another"
+        ),
+    )
+}
+
+#[cfg(feature = "s3")]
+pub(super) fn key_not_found(access_key: &str) -> Error {
+    Error::new(Kind::NotFound, "key_not_found", format!("there is no access key `{access_key}`"))
+}
+
+#[cfg(feature = "http")]
+pub(super) fn bad_md5() -> Error {
+    Error::new(
+        Kind::Malformed,
+        "bad_md5",
+        "`Content-MD5` is the Base64 of the 16 bytes of an MD5, as RFC 1864 has it",
+    )
+}
+
+pub(super) fn range_outside(size: u64) -> Error {
+    Error::new(
+        Kind::Range,
+        "range_outside",
+        format!("the range lies outside the {size} bytes that there are"),
+    )
+}
+
+#[cfg(feature = "http")]
+pub(super) fn nobody_listens() -> Error {
+    Error::internal("whoever asked is gone")
+}
+
+pub(super) fn onto_itself() -> Error {
+    Error::new(
+        Kind::Conflict,
+        "onto_itself",
+        "an object cannot be moved onto itself: name another place",
     )
 }
 
@@ -198,6 +305,35 @@ pub(super) fn target_not_empty(target: &Path) -> Error {
 #[cfg(feature = "cli")]
 pub(super) fn usage(detail: impl Into<String>) -> Error {
     Error::new(Kind::Usage, "usage", detail)
+}
+
+#[cfg(feature = "cli")]
+pub(super) fn bad_requirement(text: &str, why: impl Display) -> Error {
+    usage(format!(
+        "`{text}` names no package: write NAME, NAME@VERSION or a range such as 'NAME>=1.2,<2' ({why})"
+    ))
+}
+
+#[cfg(feature = "cli")]
+pub(super) fn no_version_within(name: &str, range: &str, versions: &[String]) -> Error {
+    let there = match versions {
+        [] => "there is no such package".to_owned(),
+        some => format!("there are {}", some.join(", ")),
+    };
+    Error::new(
+        Kind::NotFound,
+        "package_not_found",
+        format!("there is no version of `{name}` within {range}: {there}"),
+    )
+}
+
+#[cfg(feature = "cli")]
+pub(super) fn damage_found(count: usize) -> Error {
+    Error::new(
+        Kind::Internal,
+        "damage_found",
+        format!("{count} objects are damaged: put them again, or take them from a backup"),
+    )
 }
 
 #[cfg(feature = "cli")]

@@ -7,31 +7,39 @@ use axum::response::IntoResponse;
 use serde::Deserialize;
 
 use super::Cask;
+#[cfg(feature = "s3")]
+use super::keys::{KeyInfo, MadeKey, NewKey};
 use super::model::{
-    BucketInfo, BucketSettings, Kept, ObjectInfo, ObjectList, PackageInfo, PackageItem,
+    BucketInfo, BucketSettings, Kept, ObjectInfo, ObjectList, PackageInfo, PackageItem, VersionList,
 };
 use super::package::{MEDIA_TYPE, Metadata};
 use crate::kernel::Result;
 use crate::kernel::access::{Caller, Needs};
 use crate::kernel::http::{
-    JsonBody, List, PageParams, Params, Parted, Route, Routes, delete, get, off_thread, put,
+    JsonBody, List, PageParams, Params, Parted, Route, Routes, delete, get, off_thread, post, put,
 };
 
 mod headers;
+#[cfg(feature = "s3")]
+mod keys;
 mod objects;
 mod packages;
 mod serve;
+mod verify;
 
 const READ: Needs = Needs::Read("cask");
 const WRITE: Needs = Needs::Write("cask");
 const BUCKET: &str = "/api/v1/buckets/{bucket}";
 const OBJECT: &str = "/api/v1/objects/{bucket}/{*key}";
+const VERSION: &str = "a version of it; the newest unless one is named";
 const PACKAGE: &str = "/api/v1/packages/{name}/{version}";
 
 /// The table of routes over a cask.
 pub fn routes(cask: Cask) -> Routes {
     let table = Routes::new("cask");
     let table = packages_table(objects_table(buckets_table(table)));
+    #[cfg(feature = "s3")]
+    let table = keys_table(table);
     table.with_state(cask)
 }
 
@@ -75,8 +83,66 @@ fn objects_table(table: Routes<Cask>) -> Routes<Cask> {
                 .answers::<ObjectInfo>(200)
                 .answers::<ObjectInfo>(201),
         )
-        .add(bytes_route(get(OBJECT, READ, objects::get)).says("An object's bytes, or a range"))
-        .add(delete(OBJECT, WRITE, objects::delete).says("Delete an object").answers::<()>(204))
+        .add(
+            bytes_route(get(OBJECT, READ, objects::get))
+                .says("An object's bytes, or a range")
+                .query("version", VERSION),
+        )
+        .add(
+            delete(OBJECT, WRITE, objects::delete)
+                .says("Delete an object")
+                .query("version", VERSION)
+                .answers::<()>(204),
+        )
+        .add(
+            post("/api/v1/objects:copy", WRITE, objects::copy)
+                .says("Copy an object without writing its bytes again")
+                .takes::<objects::FromTo>()
+                .answers::<ObjectInfo>(200)
+                .answers::<ObjectInfo>(201),
+        )
+        .add(
+            post("/api/v1/objects:move", WRITE, objects::relocate)
+                .says("Move an object to another key or bucket")
+                .takes::<objects::FromTo>()
+                .answers::<ObjectInfo>(200)
+                .answers::<ObjectInfo>(201),
+        )
+        .add(
+            get("/api/v1/objects:verify", READ, verify::verify)
+                .says("Read every byte and compare it with its digest; a line for each object")
+                .answers_bytes(200, "application/x-ndjson"),
+        )
+        .add(
+            get("/api/v1/versions/{bucket}", READ, objects::versions)
+                .says("What the keys of a bucket hold and held, the newest of a key first")
+                .query("prefix", "only keys that start so")
+                .paged()
+                .answers::<VersionList>(200),
+        )
+}
+
+#[cfg(feature = "s3")]
+fn keys_table(table: Routes<Cask>) -> Routes<Cask> {
+    const KEYS: &str = "/api/v1/s3-keys";
+    const ADMIN: Needs = Needs::Admin("cask");
+    table
+        .add(
+            get(KEYS, ADMIN, keys::list)
+                .says("The pairs of keys that S3 clients may sign with, without their secrets")
+                .answers::<List<KeyInfo>>(200),
+        )
+        .add(
+            post(KEYS, ADMIN, keys::make)
+                .says("Make a pair of keys; its secret is shown once")
+                .takes::<NewKey>()
+                .answers::<MadeKey>(201),
+        )
+        .add(
+            delete("/api/v1/s3-keys/{access_key}", ADMIN, keys::delete)
+                .says("Take a pair of keys back, at once")
+                .answers::<()>(204),
+        )
 }
 
 fn packages_table(table: Routes<Cask>) -> Routes<Cask> {

@@ -9,6 +9,9 @@
 //! [`Cask::tidy`] takes it after a grace period.
 //!
 //! - [`Cask::put`], [`Cask::get`], [`Cask::delete`], [`Cask::list`]: objects
+//! - [`Cask::copy`], [`Cask::relocate`]: the same bytes in another place, without writing them again
+//! - [`Cask::versions`], [`Cask::delete_version`]: what the keys of a bucket held before
+//! - [`Cask::begin_upload`], [`Cask::put_part`], [`Cask::complete`]: an object that comes in parts
 //! - [`Cask::push`], [`Cask::package`], [`Cask::packages`]: packages
 //! - [`Cask::save_bucket`], [`Cask::buckets`]: buckets, their quotas and ages
 //! - [`Cask::tidy`], [`Cask::verify`]: care
@@ -33,22 +36,30 @@ mod error;
 mod format;
 #[cfg(feature = "http")]
 pub mod http;
+#[cfg(feature = "s3")]
+pub mod keys;
 mod model;
+mod multipart;
 mod objects;
 pub mod package;
 mod packages;
 mod reading;
+mod recency;
+#[cfg(feature = "s3")]
+pub mod s3;
 #[cfg(feature = "script")]
 pub mod script;
+mod seal;
 mod store;
 
 pub use care::{Checked, Damage, Tidied, Verified};
 pub use config::{Config, KEYS};
 pub use model::{
     BUILT_IN, BucketInfo, BucketSettings, Guard, Kept, OCTETS, ObjectInfo, ObjectList, PackageInfo,
-    PackageItem, PutOptions,
+    PackageItem, Place, PutOptions, VERSIONS_MAX, VersionInfo, VersionList,
 };
-pub use objects::Listing;
+pub use multipart::{PART_MIN, PART_NUMBER_MAX, PartInfo, UploadInfo};
+pub use objects::{CopyOptions, Listing};
 pub use reading::{BlobReader, Opened};
 
 /// The name of the event that tells of a pushed package; its payload is the [`PackageInfo`].
@@ -103,6 +114,7 @@ struct Inner {
     /// for their names just before.
     parked: Mutex<Option<Vec<Written>>>,
     reading: reading::Readers,
+    recency: recency::Recency,
 }
 
 impl Cask {
@@ -119,6 +131,7 @@ impl Cask {
             sweeping: Mutex::default(),
             parked: Mutex::default(),
             reading: reading::Readers::default(),
+            recency: recency::Recency::default(),
         };
         let cask = Self { inner: Arc::new(inner) };
         cask.make_built_in()?;

@@ -10,11 +10,16 @@ use crate::kernel::clock::{parse_duration, show_duration};
 use crate::kernel::{Digest, Result, Time};
 
 use super::error;
+use super::format::ObjectRow;
 
 /// The buckets that are there from the start.
 pub const BUILT_IN: [&str; 5] = ["models", "packages", "components", "cache", "datasets"];
 /// The media type of an object whose sender named none.
 pub const OCTETS: &str = "application/octet-stream";
+/// The most previous versions that a bucket may keep of each object.
+pub const VERSIONS_MAX: u32 = 1000;
+/// The bucket that drops what was not used for longest, unless its settings say otherwise.
+pub(super) const CACHE: &str = "cache";
 
 /// What a bucket allows.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +32,13 @@ pub struct BucketSettings {
     /// How old an object may become, such as `30d`; nothing for ever.
     #[serde(default)]
     pub ttl: Option<String>,
+    /// How many previous versions of each object are kept; nothing for none.
+    #[serde(default)]
+    pub versions: Option<u32>,
+    /// Whether the least recently used objects go when the bucket is full; nothing for what its name
+    /// says, which is yes for `cache` alone.
+    #[serde(default)]
+    pub evict: Option<bool>,
 }
 
 impl BucketSettings {
@@ -38,6 +50,11 @@ impl BucketSettings {
             Ok(age) if !age.is_zero() => Ok(Some(age)),
             _ => Err(error::bad_ttl(text)),
         }
+    }
+
+    pub(super) fn versions(&self) -> Result<u32> {
+        let versions = self.versions.unwrap_or(0);
+        if versions > VERSIONS_MAX { Err(error::bad_versions(versions)) } else { Ok(versions) }
     }
 
     pub(super) fn ttl_text(ttl_ms: Option<u64>) -> Option<String> {
@@ -55,7 +72,11 @@ pub struct BucketInfo {
     pub max_bytes: Option<u64>,
     /// How old an object may become.
     pub ttl: Option<String>,
-    /// The bytes of its objects.
+    /// How many previous versions of each object are kept.
+    pub versions: u32,
+    /// Whether the least recently used objects go when it is full.
+    pub evict: bool,
+    /// The bytes of its objects, their previous versions and uploads under way.
     pub used_bytes: u64,
     /// How many objects it holds.
     pub objects: u64,
@@ -87,9 +108,63 @@ pub struct ObjectInfo {
     /// When it was last put.
     #[cfg_attr(feature = "http", schema(value_type = String))]
     pub updated_at: Time,
+    /// Names this content of the key among those before and after it; later ones sort behind.
+    #[serde(default)]
+    pub version: String,
     /// What its sender said of it in `Drip-Meta-…` headers.
     #[serde(default)]
     pub meta: BTreeMap<String, String>,
+    /// Headers that are sent with it, such as `cache-control`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub headers: BTreeMap<String, String>,
+    /// Its tags, as S3 clients set them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tags: BTreeMap<String, String>,
+    /// The tag that S3 clients are shown, where it is not the SHA-256.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub etag: Option<String>,
+}
+
+/// A content that an object had, or has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "http", derive(utoipa::ToSchema))]
+pub struct VersionInfo {
+    /// What it is.
+    #[serde(flatten)]
+    pub object: ObjectInfo,
+    /// Whether it is what the key holds now.
+    pub is_latest: bool,
+}
+
+/// A page of the versions of a bucket's objects.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "http", derive(utoipa::ToSchema))]
+pub struct VersionList {
+    /// Versions in order of their keys, the newest of a key first.
+    pub items: Vec<VersionInfo>,
+    /// What to send as `cursor` for the next page; none at the end.
+    pub next_cursor: Option<String>,
+}
+
+/// An object, by where it lies.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "http", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Place {
+    /// The bucket.
+    pub bucket: String,
+    /// The key.
+    pub key: String,
+    /// A version of it; the newest when none is named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+}
+
+impl Place {
+    /// The newest version under a key.
+    pub fn new(bucket: impl Into<String>, key: impl Into<String>) -> Self {
+        Self { bucket: bucket.into(), key: key.into(), version: None }
+    }
 }
 
 /// A page of a bucket.
@@ -111,8 +186,15 @@ pub struct PutOptions {
     pub content_type: Option<String>,
     /// What is kept beside the bytes.
     pub meta: BTreeMap<String, String>,
+    /// Headers that are sent with it: `cache-control`, `content-disposition`, `content-encoding`,
+    /// `content-language`, `expires`.
+    pub headers: BTreeMap<String, String>,
+    /// Its tags.
+    pub tags: BTreeMap<String, String>,
     /// The digest that the bytes must have.
     pub sha256: Option<Digest>,
+    /// The MD5 that the bytes must have.
+    pub md5: Option<[u8; 16]>,
     /// How many bytes must come.
     pub length: Option<u64>,
     /// What must be true of the object that is there.
@@ -131,15 +213,18 @@ pub enum Guard {
     Present,
     /// There is one with one of these digests.
     Digest(Vec<Digest>),
+    /// There is one with one of these tags, as S3 clients are shown them.
+    Tag(Vec<String>),
 }
 
 impl Guard {
-    pub(super) fn check(&self, current: Option<Digest>) -> Result<()> {
+    pub(super) fn check(&self, current: Option<&ObjectRow>) -> Result<()> {
         let holds = match self {
             Self::None => true,
             Self::Absent => current.is_none(),
             Self::Present => current.is_some(),
-            Self::Digest(any) => current.is_some_and(|digest| any.contains(&digest)),
+            Self::Digest(any) => current.is_some_and(|row| any.contains(&row.blob.digest)),
+            Self::Tag(any) => current.is_some_and(|row| any.contains(&row.etag())),
         };
         if holds {
             return Ok(());

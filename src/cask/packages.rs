@@ -41,7 +41,8 @@ impl Cask {
         let (name, version) = checked(name, version)?;
         let inner = self.inner.clone();
         let room = off_thread_or_here(move || inner.packages_space()).await??;
-        let written = self.receive(BUCKET, &options, room, bytes).await?;
+        let writer = self.inner.blobs.writer();
+        let written = self.receive(writer, BUCKET, &options, room, bytes).await?;
         let (cask, caller) = (self.clone(), caller.clone());
         off_thread_or_here(move || cask.keep_package(&caller, &name, &version, written)).await?
     }
@@ -58,7 +59,8 @@ impl Cask {
         let options = PutOptions { length: Some(bytes.len() as u64), ..PutOptions::default() };
         let room = self.inner.packages_space()?;
         let once = futures::stream::iter([Ok(bytes)]);
-        let written = wait_for(self.receive(BUCKET, &options, room, once))?;
+        let writer = self.inner.blobs.writer();
+        let written = wait_for(self.receive(writer, BUCKET, &options, room, once))?;
         self.keep_package(caller, &name, &version, written)
     }
 
@@ -177,14 +179,15 @@ impl Cask {
             let Some(old): Option<Found<PackageRow>> = inner.find(&owner)? else {
                 return Err(error::package_not_found(name, version));
             };
-            let set = inner.change(Change {
+            let books = inner.books(&owner).change(Change {
                 bucket: BUCKET,
                 owner: &owner,
                 old: Some((old.revision, &old.row.blob)),
                 new: None,
-            })?;
+                is_object: true,
+            });
             let subject = format!("{name}/{version}");
-            let set = inner.audit(set, caller, "package.delete", &subject)?;
+            let set = inner.audit(books.close()?, caller, "package.delete", &subject)?;
             let payload = serde_json::json!({
                 "name": name, "version": version, "sha256": old.row.blob.digest, "by": caller.name,
             });
@@ -245,15 +248,18 @@ impl Inner {
             pushed_at: now,
             pushed_by: caller.name.clone(),
         };
-        let set = self.change(Change {
+        let owner = package_key(name, version);
+        let pushed = encode(&PushedRow { digest: blob.digest })?;
+        let books = self.books(&owner).change(Change {
             bucket: BUCKET,
-            owner: &package_key(name, version),
+            owner: &owner,
             old: None,
             new: Some((encode(&row)?, blob)),
-        })?;
-        let pushed = PushedRow { digest: blob.digest };
-        let set =
-            set.and(ChangeSet::new().put(pushed_key(name, version), Expect::Any, encode(&pushed)?));
+            is_object: true,
+        });
+        let set = books
+            .and(ChangeSet::new().put(pushed_key(name, version), Expect::Any, pushed))
+            .close()?;
         let subject = format!("{name}/{version}");
         let set = self.audit(set, caller, "package.push", &subject)?;
         let info = info(name, version, &row)?;

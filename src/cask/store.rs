@@ -1,8 +1,8 @@
 //! Rows and commits: what an object and a package have in common, which is that they own a blob.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::format::{BucketRow, UsageRow};
+use super::format::{BucketRow, STEP, UsageRow};
 use super::{Inner, SHARDS, error, lock};
 use crate::kernel::access::Caller;
 use crate::kernel::blobs::BlobRef;
@@ -24,6 +24,28 @@ pub(super) fn live_key(bucket: &str) -> String {
 
 pub(super) fn object_key(bucket: &str, key: &str) -> String {
     format!("object/{bucket}/{key}")
+}
+
+/// What the keys of all versions of one object start with.
+pub(super) fn versions_of(bucket: &str, key: &str) -> String {
+    format!("version/{bucket}/{key}{STEP}")
+}
+
+pub(super) fn version_key(bucket: &str, key: &str, version: &str) -> String {
+    format!("version/{bucket}/{key}{STEP}{version}")
+}
+
+pub(super) fn upload_key(bucket: &str, key: &str, upload: &str) -> String {
+    format!("upload/{bucket}/{key}{STEP}{upload}")
+}
+
+/// What the keys of all parts of one upload start with.
+pub(super) fn parts_of(bucket: &str, upload: &str) -> String {
+    format!("part/{bucket}/{upload}/")
+}
+
+pub(super) fn part_key(bucket: &str, upload: &str, number: u16) -> String {
+    format!("part/{bucket}/{upload}/{number:05}")
 }
 
 pub(super) fn package_key(name: &str, version: &str) -> String {
@@ -75,6 +97,80 @@ pub(super) struct Change<'a> {
     pub old: Option<(u64, &'a BlobRef)>,
     /// What shall be there: the row's bytes and the blob it names.
     pub new: Option<(Vec<u8>, &'a BlobRef)>,
+    /// Whether it counts as an object, or only its bytes do.
+    pub is_object: bool,
+}
+
+/// A commit in the making: rows, the names of their chunks, and what it does to each bucket's usage.
+pub(super) struct Books<'a> {
+    inner: &'a Inner,
+    set: ChangeSet,
+    /// Everything is counted in the shard of the owner whose turn it is: whoever holds that turn
+    /// meets nobody there.
+    shard: u32,
+    usage: BTreeMap<String, UsageRow>,
+    written_to: BTreeSet<String>,
+}
+
+impl Books<'_> {
+    /// Everything that must hold together when an owner's blob changes: its row, the names of its
+    /// chunks, what the bucket holds, and that the bucket is there.
+    pub(super) fn change(mut self, change: Change<'_>) -> Self {
+        let expect = change.old.map_or(Expect::Absent, |(revision, _)| Expect::Revision(revision));
+        let old_chunks = chunks_of(change.old.map(|(_, blob)| blob));
+        let new_chunks = chunks_of(change.new.as_ref().map(|(_, blob)| *blob));
+        let old_size = change.old.map_or(0, |(_, blob)| blob.size);
+        let new_size = change.new.as_ref().map_or(0, |(_, blob)| blob.size);
+        let usage = self.usage.entry(change.bucket.to_owned()).or_default();
+        usage.bytes += signed(new_size) - signed(old_size);
+        if change.is_object {
+            usage.objects += i64::from(change.new.is_some()) - i64::from(change.old.is_some());
+        }
+        if change.new.is_some() {
+            self.written_to.insert(change.bucket.to_owned());
+        }
+        self.set = match change.new {
+            Some((value, _)) => self.set.put(change.owner, expect, value),
+            None => self.set.delete(change.owner, expect),
+        };
+        for chunk in new_chunks.difference(&old_chunks) {
+            self.set = self.set.put(ref_key(*chunk, change.owner), Expect::Any, Vec::new());
+        }
+        for chunk in old_chunks.difference(&new_chunks) {
+            self.set = self.set.delete(ref_key(*chunk, change.owner), Expect::Any);
+        }
+        self
+    }
+
+    /// Adds other rows.
+    pub(super) fn and(mut self, set: ChangeSet) -> Self {
+        self.set = self.set.and(set);
+        self
+    }
+
+    /// The whole commit.
+    pub(super) fn close(mut self) -> Result<ChangeSet> {
+        for bucket in &self.written_to {
+            // Fails when the bucket went meanwhile, and tells whoever deletes it that it is in use.
+            self.set = self.set.put(live_key(bucket), Expect::Present, Vec::new());
+        }
+        for (bucket, delta) in std::mem::take(&mut self.usage) {
+            if delta == UsageRow::default() {
+                continue;
+            }
+            let key = usage_key(&bucket, self.shard);
+            let found: Option<Found<UsageRow>> = self.inner.find(&key)?;
+            let expect =
+                found.as_ref().map_or(Expect::Absent, |found| Expect::Revision(found.revision));
+            let before = found.map(|found| found.row).unwrap_or_default();
+            let after = UsageRow {
+                bytes: before.bytes + delta.bytes,
+                objects: before.objects + delta.objects,
+            };
+            self.set = self.set.put(key, expect, encode(&after)?);
+        }
+        Ok(self.set)
+    }
 }
 
 impl Inner {
@@ -102,55 +198,15 @@ impl Inner {
         Ok(sum)
     }
 
-    /// Everything that must hold together when an owner's blob changes: its row, the names of its
-    /// chunks, what the bucket holds, and that the bucket is there.
-    pub(super) fn change(&self, change: Change<'_>) -> Result<ChangeSet> {
-        let expect = change.old.map_or(Expect::Absent, |(revision, _)| Expect::Revision(revision));
-        let old_chunks = chunks_of(change.old.map(|(_, blob)| blob));
-        let new_chunks = chunks_of(change.new.as_ref().map(|(_, blob)| *blob));
-        let old_size = change.old.map_or(0, |(_, blob)| blob.size);
-        let new_size = change.new.as_ref().map_or(0, |(_, blob)| blob.size);
-        let delta = UsageRow {
-            bytes: signed(new_size) - signed(old_size),
-            objects: i64::from(change.new.is_some()) - i64::from(change.old.is_some()),
-        };
-        let is_put = change.new.is_some();
-        let mut set = match change.new {
-            Some((value, _)) => ChangeSet::new().put(change.owner, expect, value),
-            None => ChangeSet::new().delete(change.owner, expect),
-        };
-        for chunk in new_chunks.difference(&old_chunks) {
-            set = set.put(ref_key(*chunk, change.owner), Expect::Any, Vec::new());
+    /// A commit in the making, by whoever has the turn of `owner`.
+    pub(super) fn books(&self, owner: &str) -> Books<'_> {
+        Books {
+            inner: self,
+            set: ChangeSet::new(),
+            shard: spread(owner) % SHARDS,
+            usage: BTreeMap::new(),
+            written_to: BTreeSet::new(),
         }
-        for chunk in old_chunks.difference(&new_chunks) {
-            set = set.delete(ref_key(*chunk, change.owner), Expect::Any);
-        }
-        if is_put {
-            // Fails when the bucket went meanwhile, and tells whoever deletes it that it is in use.
-            set = set.put(live_key(change.bucket), Expect::Present, Vec::new());
-        }
-        self.count(set, change.bucket, change.owner, delta)
-    }
-
-    /// Adds what changed to the owner's shard of the bucket's usage.
-    fn count(
-        &self,
-        set: ChangeSet,
-        bucket: &str,
-        owner: &str,
-        delta: UsageRow,
-    ) -> Result<ChangeSet> {
-        if delta == UsageRow::default() {
-            return Ok(set);
-        }
-        let key = usage_key(bucket, spread(owner) % SHARDS);
-        let found: Option<Found<UsageRow>> = self.find(&key)?;
-        let expect =
-            found.as_ref().map_or(Expect::Absent, |found| Expect::Revision(found.revision));
-        let before = found.map(|found| found.row).unwrap_or_default();
-        let after =
-            UsageRow { bytes: before.bytes + delta.bytes, objects: before.objects + delta.objects };
-        Ok(set.put(key, expect, encode(&after)?))
     }
 
     /// Makes room for `growth` more bytes in a bucket until the answer is dropped, or says that it
@@ -221,7 +277,7 @@ impl Drop for Room<'_> {
 }
 
 fn chunks_of(blob: Option<&BlobRef>) -> BTreeSet<Digest> {
-    blob.map(|blob| blob.chunks().iter().copied().collect()).unwrap_or_default()
+    blob.map(|blob| blob.chunks().collect()).unwrap_or_default()
 }
 
 fn signed(size: u64) -> i64 {

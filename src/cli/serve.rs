@@ -66,8 +66,8 @@ pub(super) struct Daemon {
     pub(super) address: SocketAddr,
     listener: TcpListener,
     server: Server,
-    /// The paths of Drip 0.1, where the settings ask for them.
-    old: Vec<server::Listening>,
+    /// Further listeners, where the settings ask for them: the paths of Drip 0.1, the S3 protocol.
+    beside: Vec<server::Listening>,
     shutdown: Shutdown,
 }
 
@@ -81,15 +81,17 @@ impl Daemon {
         let listener = server::listen(settings.text("server.listen")?, config.behind_proxy).await?;
         let address =
             listener.local_addr().map_err(|source| Error::io("ask for the port", source))?;
-        let mut old = Vec::new();
+        let mut beside = Vec::new();
         if let Some(compat) = server::Compat::read(settings, &config)? {
             for (setting, routes) in app.compat_routes() {
-                old.push(compat.listen(settings, setting, routes).await?);
+                beside.push(compat.listen(settings, setting, routes).await?);
             }
-            if old.is_empty() {
+            if beside.is_empty() {
                 tracing::warn!("compat.enabled is on, and no module that has old paths is open");
             }
         }
+        #[cfg(feature = "s3")]
+        beside.extend(server::listen_s3(settings, app.cask.as_ref(), &config).await?);
         app.folder.announce(&address.to_string())?;
         app.start_workers();
         app.workers.every("memory.give_back", GIVE_BACK, || {
@@ -103,7 +105,7 @@ impl Daemon {
         let pages = web::Web::of(&app, server.table(), behind_proxy);
         #[cfg(feature = "web")]
         let server = server.with_pages(web::routes(pages));
-        Ok(Self { app, address, listener, server, old, shutdown })
+        Ok(Self { app, address, listener, server, beside, shutdown })
     }
 
     pub(super) fn folder(&self) -> String {
@@ -113,29 +115,37 @@ impl Daemon {
     /// Says where it serves.
     fn announce(&self, out: Output) -> Result<()> {
         let (url, folder) = (format!("http://{}", self.address), self.folder());
-        let mut old = serde_json::Map::new();
-        for listening in &self.old {
+        let (mut old, mut s3) = (serde_json::Map::new(), None);
+        for listening in &self.beside {
             let (setting, url) = (listening.setting, format!("http://{}", listening.address));
+            let is_old = setting.starts_with("compat.");
             if !out.is_json() {
-                out.line(&format!("the paths of Drip 0.1 ({setting}) are at {url}"))?;
+                let what = if is_old { "the paths of Drip 0.1" } else { "S3 clients" };
+                let verb = if is_old { "are at" } else { "are answered at" };
+                out.line(&format!("{what} ({setting}) {verb} {url}"))?;
             }
-            old.insert(setting.to_owned(), url.into());
+            if is_old {
+                old.insert(setting.to_owned(), url.into());
+            } else {
+                s3 = Some(url);
+            }
         }
         let said = serde_json::json!({
-            "url": url, "data": folder, "pid": std::process::id(), "compat": old,
+            "url": url, "data": folder, "pid": std::process::id(), "compat": old, "s3": s3,
         });
         out.done(&format!("dripctl serves {folder} on {url}"), &said)
     }
 
     /// Serves until the end.
     pub(super) async fn serve(self) -> Result<()> {
-        let Self { app, listener, server, old, shutdown, .. } = self;
+        let Self { app, listener, server, beside, shutdown, .. } = self;
         let grace = server.config.grace;
-        let old = old.into_iter().map(|listening| listening.serve(shutdown.clone(), grace));
-        let old = futures::future::try_join_all(old);
-        let (outcome, old) = futures::future::join(server.serve(listener, shutdown), old).await;
+        let beside = beside.into_iter().map(|other| other.serve(shutdown.clone(), grace));
+        let beside = futures::future::try_join_all(beside);
+        let served = server.serve(listener, shutdown);
+        let (outcome, beside) = futures::future::join(served, beside).await;
         app.close().await;
-        outcome.and(old.map(drop))
+        outcome.and(beside.map(drop))
     }
 }
 
@@ -172,9 +182,11 @@ fn end_at_once() -> ! {
 pub(super) fn start_log(settings: &Settings) -> Result<()> {
     use std::io::IsTerminal as _;
     let wanted = settings.text("server.log")?;
-    let filter = tracing_subscriber::EnvFilter::try_new(wanted).map_err(|source| {
-        Error::new(Kind::Config, "bad_log_filter", format!("server.log = `{wanted}`: {source}"))
-    })?;
+    // The crate of the S3 protocol logs every refused request as an error; ours are logged here.
+    let filter =
+        tracing_subscriber::EnvFilter::try_new(format!("s3s=off,{wanted}")).map_err(|source| {
+            Error::new(Kind::Config, "bad_log_filter", format!("server.log = `{wanted}`: {source}"))
+        })?;
     // A program that embeds Drip may have set its own; then that one stays.
     let _already_set = tracing_subscriber::fmt()
         .with_env_filter(filter)

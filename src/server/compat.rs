@@ -15,16 +15,15 @@ use axum::http::{HeaderMap, HeaderValue, Response, header};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::IntoResponse;
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
 
-use super::connections::{Limits, serve_until};
+use super::connections::Limits;
+use super::listening::Listening;
 use super::network::Network;
 use super::{Config, bind, bodies, is_open, middleware, resolve};
 use crate::kernel::access::{Caller, Role};
 use crate::kernel::config::Settings;
 use crate::kernel::error::{Error, Fault, Kind, Result};
 use crate::kernel::http::{PROBLEM_JSON, Problem, Routes, text_of};
-use crate::kernel::work::Shutdown;
 
 /// The name that the old clients' writes have in the audit.
 const CALLER: &str = "compat";
@@ -90,15 +89,7 @@ impl Compat {
         }
         let cure = format!("end that program, or give `{setting}` another address");
         let listener = bind(wanted, &addresses, &cure).await?;
-        let address =
-            listener.local_addr().map_err(|source| Error::io("ask for the port", source))?;
-        Ok(Listening {
-            setting,
-            address,
-            listener,
-            router: self.router(routes),
-            limits: self.limits,
-        })
+        Listening::over(setting, listener, self.router(routes), self.limits)
     }
 
     /// The old paths behind their doors, in the order that a request meets them.
@@ -230,24 +221,6 @@ fn old_shape(problem: &Problem) -> Value {
             json!({"detail": problem.errors.iter().map(item).collect::<Vec<_>>()})
         }
         _ => json!({"detail": problem.detail}),
-    }
-}
-
-/// The old paths of one module, with their port taken.
-pub struct Listening {
-    /// The setting that names the address.
-    pub setting: &'static str,
-    /// The address.
-    pub address: SocketAddr,
-    listener: TcpListener,
-    router: Router,
-    limits: Limits,
-}
-
-impl Listening {
-    /// Serves until `shutdown` begins, and for the grace period after.
-    pub async fn serve(self, shutdown: Shutdown, grace: std::time::Duration) -> Result<()> {
-        serve_until(self.router, self.listener, shutdown, (grace, self.limits)).await
     }
 }
 

@@ -15,16 +15,22 @@ mod bodies;
 mod compat;
 mod connections;
 mod health;
+mod listening;
 mod metrics;
 mod middleware;
 mod network;
 mod openapi;
+#[cfg(feature = "s3")]
+mod s3;
 mod wire;
 
-pub use compat::{Compat, Listening};
+pub use compat::Compat;
 pub use connections::Limits;
 pub use health::Health;
+pub use listening::Listening;
 pub use openapi::describe;
+#[cfg(feature = "s3")]
+pub use s3::listen_s3;
 
 use crate::app::App;
 use crate::kernel::access::Access;
@@ -146,16 +152,20 @@ impl Server {
 pub async fn listen(address: &str, behind_proxy: bool) -> Result<TcpListener> {
     let addresses = resolve(address).await?;
     if !behind_proxy && is_open(&addresses) {
-        return Err(Error::new(
-            Kind::Config,
-            "not_loopback",
-            format!(
-                "`{address}` can be reached from outside, and Drip speaks plain HTTP: put a proxy \
-                 with TLS in front and set server.behind_proxy = true, or listen on 127.0.0.1"
-            ),
-        ));
+        return Err(not_loopback(address));
     }
     bind(address, &addresses, "choose another with --listen").await
+}
+
+fn not_loopback(address: &str) -> Error {
+    Error::new(
+        Kind::Config,
+        "not_loopback",
+        format!(
+            "`{address}` can be reached from outside, and Drip speaks plain HTTP: put a proxy \
+             with TLS in front and set server.behind_proxy = true, or listen on 127.0.0.1"
+        ),
+    )
 }
 
 async fn resolve(address: &str) -> Result<Vec<SocketAddr>> {

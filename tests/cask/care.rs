@@ -15,7 +15,7 @@ use super::{Store, ada, noise, parcel};
 const HOUR: Duration = Duration::from_hours(1);
 
 fn settings(max_bytes: Option<u64>, ttl: Option<&str>) -> BucketSettings {
-    BucketSettings { max_bytes, ttl: ttl.map(str::to_owned) }
+    BucketSettings { max_bytes, ttl: ttl.map(str::to_owned), ..Default::default() }
 }
 
 fn read(store: &Store, bucket: &str, key: &str) -> bytes::Bytes {

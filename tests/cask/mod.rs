@@ -10,6 +10,8 @@ mod commands;
 mod http;
 #[cfg(feature = "http")]
 mod http_packages;
+#[cfg(feature = "http")]
+mod objects;
 mod packages;
 #[cfg(feature = "script")]
 mod script;

@@ -5,8 +5,8 @@ use std::ops::Range;
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 
-use crate::cask::error;
 use crate::cask::model::{Guard, PutOptions};
+use crate::cask::{error, seal};
 use crate::kernel::http::text_of;
 use crate::kernel::{Digest, Fault, Result, Time};
 
@@ -20,8 +20,10 @@ pub(super) fn put_options(headers: &HeaderMap) -> Result<PutOptions> {
         content_type: text_of(headers, header::CONTENT_TYPE.as_str()).map(str::to_owned),
         meta: meta_of(headers)?,
         sha256: text_of(headers, "drip-sha256").map(Digest::parse).transpose()?,
+        md5: text_of(headers, "content-md5").map(seal::parse_md5).transpose()?,
         length,
         guard: guard(headers)?,
+        ..PutOptions::default()
     })
 }
 
@@ -136,6 +138,14 @@ fn part(range: Range<u64>) -> Wanted {
     if range.is_empty() { Wanted::Outside } else { Wanted::Part(range) }
 }
 
+/// Whether it changed after the time that `name` says; none where no time is said.
+pub(super) fn changed_since(headers: &HeaderMap, name: HeaderName, time: Time) -> Option<bool> {
+    let said = text_of(headers, name.as_str())?;
+    let said = chrono::DateTime::parse_from_rfc2822(&said.replace("GMT", "+0000")).ok()?;
+    // The header has no parts of a second.
+    Some(time.to_chrono().timestamp() > said.timestamp())
+}
+
 /// A time as HTTP writes it.
 pub(super) fn http_date(time: Time) -> String {
     time.to_chrono().format("%a, %d %b %Y %H:%M:%S GMT").to_string()
@@ -184,6 +194,20 @@ pub(super) fn add_meta(headers: &mut HeaderMap, meta: &BTreeMap<String, String>)
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn times_of_headers_are_compared_by_the_second() {
+        let time = Time::from(chrono::DateTime::from_timestamp_millis(1_700_000_000_900).unwrap());
+        let asked = |text: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::IF_MODIFIED_SINCE, text.parse().unwrap());
+            changed_since(&headers, header::IF_MODIFIED_SINCE, time)
+        };
+        assert_eq!(asked(&http_date(time)), Some(false));
+        assert_eq!(asked("Tue, 14 Nov 2023 22:13:19 GMT"), Some(true));
+        assert_eq!(asked("yesterday"), None);
+        assert_eq!(changed_since(&HeaderMap::new(), header::IF_MODIFIED_SINCE, time), None);
+    }
 
     fn asked(text: &str, size: u64) -> Wanted {
         let mut headers = HeaderMap::new();

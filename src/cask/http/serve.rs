@@ -4,12 +4,14 @@ use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
-use super::headers::{Wanted, add_meta, etag, guard, has_it, http_date, range, shield};
+use super::headers::{
+    Wanted, add_meta, changed_since, etag, guard, has_it, http_date, range, shield,
+};
 use crate::cask::error;
 use crate::cask::model::{Guard, ObjectInfo, PackageInfo};
 use crate::cask::package::{MEDIA_TYPE, file_name};
 use crate::cask::reading::Opened;
-use crate::kernel::{Digest, Error, Kind, Result, Time};
+use crate::kernel::{Digest, Error, Result, Time};
 
 /// What an answer with bytes says of them.
 pub(super) struct Face {
@@ -56,9 +58,21 @@ pub(super) fn serve<T>(
     {
         return Err(error::condition_failed("the object has other bytes by now"));
     }
+    let unmodified_since = header::IF_UNMODIFIED_SINCE;
+    // RFC 9110, section 13.2.2: tags, where they are sent, go before times.
+    if !asked.contains_key(header::IF_MATCH)
+        && changed_since(asked, unmodified_since, face.modified) == Some(true)
+    {
+        return Err(error::condition_failed("the object has changed since"));
+    }
     let size = found.size();
     let mut headers = face.headers()?;
-    if has_it(asked, face.digest) {
+    let is_known = if asked.contains_key(header::IF_NONE_MATCH) {
+        has_it(asked, face.digest)
+    } else {
+        changed_since(asked, header::IF_MODIFIED_SINCE, face.modified) == Some(false)
+    };
+    if is_known {
         return Ok((StatusCode::NOT_MODIFIED, headers).into_response());
     }
     let wanted =
@@ -85,12 +99,7 @@ fn if_match(asked: &HeaderMap) -> Result<Guard> {
 }
 
 fn outside(size: u64) -> Response {
-    let error = Error::new(
-        Kind::Range,
-        "range_outside",
-        format!("the range lies outside the {size} bytes that there are"),
-    );
-    let mut response = error.into_response();
+    let mut response = error::range_outside(size).into_response();
     if let Ok(value) = HeaderValue::from_str(&format!("bytes */{size}")) {
         response.headers_mut().insert(header::CONTENT_RANGE, value);
     }
