@@ -9,8 +9,12 @@ use crate::kernel::Result;
 use crate::kernel::cli::Output;
 use crate::kernel::client::Client;
 
+#[cfg(feature = "s3")]
+mod keys;
 mod local;
 mod remote;
+mod requirement;
+mod store;
 mod transfer;
 
 /// Artifacts and packages.
@@ -31,10 +35,10 @@ pub enum Command {
         /// The `.caskpkg` file.
         file: PathBuf,
     },
-    /// Check a package file against its own RECORD.
+    /// Check a package file against its own RECORD; without one, every byte that the daemon keeps.
     Verify {
         /// The `.caskpkg` file.
-        file: PathBuf,
+        file: Option<PathBuf>,
     },
     /// Unpack a package into a folder.
     InstallPackage(InstallArgs),
@@ -51,7 +55,7 @@ pub enum Command {
     },
     /// Fetch a package from the daemon into NAME-VERSION.caskpkg.
     Pull {
-        /// NAME or NAME@VERSION; the highest version unless one is given.
+        /// NAME, NAME@VERSION or a range such as 'wind-power>=1.2,<2'; the highest that there is.
         package: String,
         /// Where to write it.
         #[arg(long)]
@@ -79,15 +83,49 @@ pub enum Command {
     Get {
         /// BUCKET/KEY.
         place: String,
+        /// A version of it; the newest unless one is named.
+        #[arg(long)]
+        version: Option<String>,
         /// Where to write it; the last part of its key in this folder unless told otherwise.
         #[arg(long)]
         to: Option<PathBuf>,
     },
+    /// Copy an object without sending its bytes again.
+    Cp {
+        /// BUCKET/KEY.
+        from: String,
+        /// BUCKET/KEY.
+        to: String,
+        /// A version of it; the newest unless one is named.
+        #[arg(long)]
+        version: Option<String>,
+    },
+    /// Move an object to another key or bucket.
+    Mv {
+        /// BUCKET/KEY.
+        from: String,
+        /// BUCKET/KEY.
+        to: String,
+    },
+    /// Show what the keys of a bucket hold and held.
+    Versions {
+        /// BUCKET or BUCKET/PREFIX.
+        place: String,
+    },
+    /// Make a bucket, or change what it allows; show it when nothing is to be changed.
+    Bucket(BucketArgs),
+    /// The pairs of keys that S3 clients sign with.
+    #[cfg(feature = "s3")]
+    #[command(subcommand)]
+    Key(KeyCommand),
     /// Delete an object, or with --package NAME@VERSION a version of a package.
     Rm {
         /// BUCKET/KEY.
         #[arg(required_unless_present = "package")]
         place: Option<String>,
+        /// One version of the object, for good.
+        #[arg(long, conflicts_with = "package")]
+        version: Option<String>,
         /// NAME@VERSION.
         #[arg(long, conflicts_with = "place")]
         package: Option<String>,
@@ -175,7 +213,7 @@ pub struct PackageArgs {
 /// What is installed where.
 #[derive(Debug, Args)]
 pub struct InstallArgs {
-    /// A `.caskpkg` file, or `NAME[@VERSION]` of the daemon.
+    /// A `.caskpkg` file, or NAME, NAME@VERSION or a range such as 'wind-power>=1.2,<2' of the daemon.
     package: String,
     /// The folder, which must be empty or new.
     #[arg(long)]
@@ -188,6 +226,53 @@ pub struct InstallArgs {
     run_scripts: bool,
 }
 
+/// What a bucket allows.
+#[derive(Debug, Args)]
+pub struct BucketArgs {
+    /// Its name.
+    bucket: String,
+    /// The most bytes it may hold, such as 10GiB; `none` for no limit.
+    #[arg(long)]
+    max_bytes: Option<String>,
+    /// How old an object may become, such as 30d; `none` for ever.
+    #[arg(long)]
+    ttl: Option<String>,
+    /// How many previous versions of each object are kept.
+    #[arg(long)]
+    versions: Option<u32>,
+    /// Whether the least recently used objects go when it is full.
+    #[arg(long)]
+    evict: Option<bool>,
+    /// Delete the bucket, which must be empty.
+    #[arg(long, conflicts_with_all = ["max_bytes", "ttl", "versions", "evict"])]
+    delete: bool,
+}
+
+/// Pairs of keys.
+#[cfg(feature = "s3")]
+#[derive(Debug, Subcommand)]
+pub enum KeyCommand {
+    /// Make a pair; its secret is shown this once.
+    Add {
+        /// What it is for.
+        #[arg(default_value = "")]
+        note: String,
+        /// The access key; one is made up unless it is given.
+        #[arg(long)]
+        access_key: Option<String>,
+        /// It may only read.
+        #[arg(long)]
+        read_only: bool,
+    },
+    /// List the pairs.
+    List,
+    /// Take a pair back.
+    Remove {
+        /// The access key.
+        access_key: String,
+    },
+}
+
 /// Runs a command.
 pub async fn run(command: Command, client: &Client, out: Output) -> Result<()> {
     let cask = CaskClient::new(client);
@@ -196,7 +281,14 @@ pub async fn run(command: Command, client: &Client, out: Output) -> Result<()> {
         Command::Add(args) => local::add(&args, out),
         Command::GeneratePackage(args) => local::generate(args, out),
         Command::Inspect { file } => local::inspect(&file, out),
-        Command::Verify { file } => local::verify(&file, out),
+        Command::Verify { file: Some(file) } => local::verify(&file, out),
+        Command::Verify { file: None } => store::verify(&cask, out).await,
+        Command::Cp { from, to, version } => store::copy(&cask, &from, &to, version, out).await,
+        Command::Mv { from, to } => store::relocate(&cask, &from, &to, out).await,
+        Command::Versions { place } => store::versions(&cask, &place, out).await,
+        Command::Bucket(args) => store::bucket(&cask, args, out).await,
+        #[cfg(feature = "s3")]
+        Command::Key(command) => keys::run(&cask, command, out).await,
         Command::InstallPackage(args) => remote::install(&cask, args, out).await,
         Command::Push { file, name, version } => {
             remote::push(&cask, &file, name, version, out).await
@@ -206,16 +298,18 @@ pub async fn run(command: Command, client: &Client, out: Output) -> Result<()> {
         Command::Put { place, file, content_type } => {
             remote::put(&cask, &place, &file, &content_type, out).await
         }
-        Command::Get { place, to } => {
+        Command::Get { place, version, to } => {
             let (bucket, key) = remote::split(&place)?;
-            remote::get(&cask, bucket, key, to, out).await
+            remote::get(&cask, bucket, key, version.as_deref(), to, out).await
         }
-        Command::Rm { place, package } => remote::remove(&cask, place, package, out).await,
+        Command::Rm { place, version, package } => {
+            remote::remove(&cask, place, version, package, out).await
+        }
         Command::UploadFile { file, bucket, key } => {
             remote::upload(&cask, &file, &bucket, key, out).await
         }
         Command::DownloadFile { key, bucket, to } => {
-            remote::get(&cask, &bucket, &key, to, out).await
+            remote::get(&cask, &bucket, &key, None, to, out).await
         }
     }
 }

@@ -4,10 +4,10 @@ use bytes::Bytes;
 use futures::{Stream, StreamExt as _};
 use reqwest::Method;
 use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::error;
-use super::model::{BucketInfo, BucketSettings, ObjectInfo, PackageInfo};
+use super::model::{BucketInfo, BucketSettings, ObjectInfo, PackageInfo, Place};
 use super::package::{MEDIA_TYPE, Metadata};
 use crate::kernel::client::{Client, key_path, segment};
 use crate::kernel::{Digest, Result};
@@ -94,13 +94,59 @@ impl CaskClient {
     }
 
     /// Asks for an object.
-    pub async fn get(&self, bucket: &str, key: &str) -> Result<Receiving> {
-        self.receive(&object_path(bucket, key)).await
+    pub async fn get(&self, bucket: &str, key: &str, version: Option<&str>) -> Result<Receiving> {
+        self.receive(&version_path(bucket, key, version)).await
+    }
+
+    /// Copies an object.
+    pub async fn copy(&self, from: &Place, to: &Place) -> Result<ObjectInfo> {
+        self.client.post("/api/v1/objects:copy", &json!({"from": from, "to": to})).await
+    }
+
+    /// Moves an object.
+    pub async fn relocate(&self, from: &Place, to: &Place) -> Result<ObjectInfo> {
+        self.client.post("/api/v1/objects:move", &json!({"from": from, "to": to})).await
+    }
+
+    /// What the keys of a bucket that start with `prefix` hold and held.
+    pub async fn versions(&self, bucket: &str, prefix: &str) -> Result<Vec<Value>> {
+        let (bucket, prefix) = (segment(bucket), segment(prefix));
+        self.client.all(&format!("/api/v1/versions/{bucket}?prefix={prefix}")).await
+    }
+
+    /// One bucket.
+    pub async fn bucket(&self, bucket: &str) -> Result<BucketInfo> {
+        self.client.get(&format!("/api/v1/buckets/{}", segment(bucket))).await
+    }
+
+    /// Has the daemon read all its bytes; the lines that it answers, as they come.
+    pub async fn verify(&self) -> Result<impl Stream<Item = Result<Bytes>>> {
+        let request = self.client.request(Method::GET, "/api/v1/objects:verify");
+        let response = self.client.send(request).await?;
+        Ok(response.bytes_stream().map(|piece| piece.map_err(error::connection_lost)))
+    }
+
+    /// Makes a pair of keys.
+    #[cfg(feature = "s3")]
+    pub async fn make_key(&self, new: &super::keys::NewKey) -> Result<super::keys::MadeKey> {
+        self.client.post("/api/v1/s3-keys", new).await
+    }
+
+    /// The pairs of keys.
+    #[cfg(feature = "s3")]
+    pub async fn keys(&self) -> Result<Vec<Value>> {
+        self.client.all("/api/v1/s3-keys").await
+    }
+
+    /// Takes a pair of keys back.
+    #[cfg(feature = "s3")]
+    pub async fn delete_key(&self, access_key: &str) -> Result<()> {
+        self.client.delete(&format!("/api/v1/s3-keys/{}", segment(access_key))).await
     }
 
     /// Deletes an object.
-    pub async fn delete(&self, bucket: &str, key: &str) -> Result<()> {
-        self.client.delete(&object_path(bucket, key)).await
+    pub async fn delete(&self, bucket: &str, key: &str, version: Option<&str>) -> Result<()> {
+        self.client.delete(&version_path(bucket, key, version)).await
     }
 
     /// Packages whose name or summary contains `query`.
@@ -159,6 +205,14 @@ impl CaskClient {
 
 fn object_path(bucket: &str, key: &str) -> String {
     format!("/api/v1/objects/{}/{}", segment(bucket), key_path(key))
+}
+
+fn version_path(bucket: &str, key: &str, version: Option<&str>) -> String {
+    let path = object_path(bucket, key);
+    match version {
+        Some(version) => format!("{path}?version={}", segment(version)),
+        None => path,
+    }
 }
 
 fn package_path(name: &str, version: &str) -> String {

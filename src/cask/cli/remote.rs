@@ -2,8 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
+use super::requirement::{self, Requirement};
 use super::{InstallArgs, local, transfer};
 use crate::cask::client::CaskClient;
 use crate::cask::error;
@@ -20,9 +21,25 @@ pub(super) fn split(place: &str) -> Result<(&str, &str)> {
         .ok_or_else(|| error::usage(format!("`{place}` names no object: write BUCKET/KEY")))
 }
 
-/// NAME or NAME@VERSION.
-fn name_and_version(package: &str) -> (&str, &str) {
-    package.rsplit_once('@').unwrap_or((package, "latest"))
+/// The one package that NAME, NAME@VERSION or a range means: the highest version that there is.
+async fn find(cask: &CaskClient, package: &str) -> Result<(String, String)> {
+    let wanted = Requirement::read(package)?;
+    let (name, range) = match wanted {
+        Requirement::Exactly { name, version } => {
+            // The version that is looked up, not `latest` again: another may come meanwhile.
+            let says = cask.metadata(&name, &version).await?;
+            return Ok((says.name, says.version));
+        }
+        Requirement::Within { name, range } => (name, range),
+    };
+    let all = cask.packages(&name).await?;
+    let text = |package: &Value, field: &str| package.get(field)?.as_str().map(str::to_owned);
+    let same = all.iter().filter(|package| text(package, "name").as_deref() == Some(&name));
+    let versions: Vec<String> = same.filter_map(|package| text(package, "version")).collect();
+    match requirement::highest(&versions, &range) {
+        Some(version) => Ok((name, version)),
+        None => Err(error::no_version_within(&name, &range.to_string(), &versions)),
+    }
 }
 
 pub(super) async fn push(
@@ -55,16 +72,14 @@ pub(super) async fn pull(
     to: Option<PathBuf>,
     out: Output,
 ) -> Result<()> {
-    let (name, version) = name_and_version(package);
-    let says = cask.metadata(name, version).await?;
-    let to = to.unwrap_or_else(|| PathBuf::from(file_name(&says.name, &says.version)));
-    // The version that was looked up, not `latest` again: another may have come meanwhile.
-    let receiving = cask.pull(&says.name, &says.version).await?;
+    let (name, version) = find(cask, package).await?;
+    let to = to.unwrap_or_else(|| PathBuf::from(file_name(&name, &version)));
+    let receiving = cask.pull(&name, &version).await?;
     let size = transfer::receive(receiving, &to, out).await?;
     let shown = to.display().to_string();
     out.done(
-        &format!("fetched {} {} into {shown} ({size} bytes)", says.name, says.version),
-        &json!({"name": says.name, "version": says.version, "file": shown, "bytes": size}),
+        &format!("fetched {name} {version} into {shown} ({size} bytes)"),
+        &json!({"name": name, "version": version, "file": shown, "bytes": size}),
     )
 }
 
@@ -77,8 +92,8 @@ pub(super) async fn install(cask: &CaskClient, args: InstallArgs, out: Output) -
     if package.ends_with(".caskpkg") {
         return Err(error::no_such_file(&file));
     }
-    let (name, version) = name_and_version(&package);
-    let receiving = cask.pull(name, version).await?;
+    let (name, version) = find(cask, &package).await?;
+    let receiving = cask.pull(&name, &version).await?;
     let staged = std::env::temp_dir().join(format!("drip-{}.caskpkg", new_id()));
     transfer::receive(receiving, &staged, out).await?;
     let fetched = staged.clone();
@@ -144,6 +159,7 @@ pub(super) async fn get(
     cask: &CaskClient,
     bucket: &str,
     key: &str,
+    version: Option<&str>,
     to: Option<PathBuf>,
     out: Output,
 ) -> Result<()> {
@@ -151,7 +167,7 @@ pub(super) async fn get(
     let to = to
         .or_else(|| own().map(PathBuf::from))
         .ok_or_else(|| error::usage("the key ends in no file name: give --to"))?;
-    let receiving = cask.get(bucket, key).await?;
+    let receiving = cask.get(bucket, key, version).await?;
     let size = transfer::receive(receiving, &to, out).await?;
     let shown = to.display().to_string();
     out.done(
@@ -163,6 +179,7 @@ pub(super) async fn get(
 pub(super) async fn remove(
     cask: &CaskClient,
     place: Option<String>,
+    version: Option<String>,
     package: Option<String>,
     out: Output,
 ) -> Result<()> {
@@ -176,6 +193,6 @@ pub(super) async fn remove(
     }
     let place = place.unwrap_or_default();
     let (bucket, key) = split(&place)?;
-    cask.delete(bucket, key).await?;
+    cask.delete(bucket, key, version.as_deref()).await?;
     out.done(&format!("deleted {place}"), &json!({"deleted": place}))
 }
