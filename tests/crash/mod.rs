@@ -12,6 +12,8 @@ mod catalogue;
 mod daemon;
 #[cfg(all(feature = "demo", feature = "redb"))]
 mod demo;
+#[cfg(all(feature = "cli", feature = "s3", feature = "redb"))]
+mod objects;
 #[cfg(feature = "redb")]
 mod power;
 #[cfg(all(feature = "cli", feature = "fiche", feature = "http", feature = "redb"))]

@@ -1,6 +1,6 @@
 #![cfg(test)]
 //! The real daemon with the demo's content, driven by what its users bring: a browser, Python's
-//! data packages, a generator of requests made from the API's description; and MongoDB.
+//! data packages, a generator of requests made from the API's description; S3 clients; and MongoDB.
 //!
 //! The suites need `REAL_VENV`, a Python virtual environment with `requirements.txt` installed, and
 //! the browser suite Chromium with its driver: `scripts/install-test-components.sh` installs both.
@@ -10,6 +10,8 @@
 mod collections;
 #[cfg(feature = "mongo")]
 mod mongo;
+#[cfg(feature = "s3")]
+mod s3;
 
 use std::path::Path;
 use std::process::Command;

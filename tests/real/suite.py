@@ -18,7 +18,7 @@ def check(what, holds, seen=None):
     _count += 1
     if not holds:
         _failed.append(what)
-        print(f"FAILED {what}" + (f": {seen!r}" if seen is not None else ""), flush=True)
+        print(f"FAILED {what}" + (f": {repr(seen)[:500]}" if seen is not None else ""), flush=True)
 
 
 def same(what, found, expected):

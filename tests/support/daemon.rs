@@ -39,10 +39,13 @@ impl Home {
         home
     }
 
-    /// Another one with a copy of this one's data, as a starting point for many crashes.
+    /// Another one with a copy of this one's data and settings, as a starting point for many crashes.
     pub(crate) fn copy(&self) -> Self {
         let copy = Self::new();
         copy_folder(&self.data(), &copy.data());
+        if let Ok(settings) = std::fs::read_to_string(self.folder.path().join("drip.toml")) {
+            copy.settings(&settings);
+        }
         copy
     }
 
@@ -70,6 +73,15 @@ impl Home {
             .env("NO_COLOR", "1")
             .stdin(Stdio::null());
         command
+    }
+
+    /// Writes the `drip.toml` that everything in this folder goes by.
+    pub(crate) fn settings(&self, text: &str) {
+        use std::os::unix::fs::PermissionsExt as _;
+        let path = self.folder.path().join("drip.toml");
+        std::fs::write(&path, text).unwrap();
+        // It may hold secrets.
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
     }
 
     /// Runs `dripctl` to its end.
@@ -118,7 +130,7 @@ impl Home {
         let log = self.folder.path().join("daemon.log");
         let child =
             command.stdout(Stdio::piped()).stderr(File::create(&log).unwrap()).spawn().unwrap();
-        let mut daemon = Daemon { child, address: String::new(), old: None, log };
+        let mut daemon = Daemon { child, address: String::new(), old: None, s3: None, log };
         match daemon.read_address() {
             Some(address) => daemon.address = address,
             None => return Err(daemon.ended()),
@@ -161,6 +173,8 @@ pub(crate) struct Daemon {
     address: String,
     /// Where the paths of Drip 0.1 are, if they are anywhere.
     old: Option<String>,
+    /// Where S3 clients are answered, if they are anywhere.
+    s3: Option<String>,
     log: PathBuf,
 }
 
@@ -178,6 +192,9 @@ impl Daemon {
             }
             if let Some((_, address)) = line.trim_end().split_once(" are at http://") {
                 self.old = Some(address.to_owned());
+            }
+            if let Some((_, address)) = line.trim_end().split_once(" are answered at http://") {
+                self.s3 = Some(address.to_owned());
             }
             line.clear();
         }
@@ -215,6 +232,11 @@ impl Daemon {
     /// Calls to the paths of Drip 0.1, where the settings ask for them.
     pub(crate) fn old(&self) -> Option<Http> {
         self.old.as_deref().map(Http::new)
+    }
+
+    /// Where S3 clients are answered, where the settings ask for them: `host:port`.
+    pub(crate) fn s3(&self) -> Option<&str> {
+        self.s3.as_deref()
     }
 
     /// Signs in and answers the JWT.

@@ -25,6 +25,10 @@ pub(crate) mod mongo;
 pub(crate) mod proxy;
 #[cfg(all(feature = "cli", feature = "http", feature = "redb"))]
 pub(crate) mod shim;
+#[cfg(all(feature = "cli", feature = "s3", feature = "redb"))]
+pub(crate) mod sigv4;
+#[cfg(all(feature = "cli", feature = "http", feature = "redb"))]
+pub(crate) mod sync_walk;
 
 use std::time::Duration;
 
