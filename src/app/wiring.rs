@@ -119,14 +119,18 @@ impl Opening<'_> {
 
     #[cfg(feature = "cask")]
     fn open_cask(&self, opened: &Opened) -> Result<Option<crate::cask::Cask>> {
-        use crate::cask::{Cask, PackageListener, Parts};
+        use crate::cask::{Cask, PackageListener, Parts, Stores};
         if !self.is_enabled("cask") {
             return Ok(None);
         }
+        let stores = Stores::read(self.settings)?;
         let listener = opened.cards().map(|cards| -> Arc<dyn PackageListener> { Arc::new(cards) });
         Cask::open(Parts {
-            records: records_of(self.folder, "cask")?,
-            blobs: Blobs::folder(&self.folder.part("cask")?.join("blobs"))?,
+            records: match &stores.records {
+                Some(url) => crate::kernel::records::open_for(url.expose(), "cask")?,
+                None => records_of(self.folder, "cask")?,
+            },
+            blobs: stores.open_blobs(|| Ok(self.folder.part("cask")?.join("blobs")))?,
             clock: self.clock.clone(),
             bus: self.bus.clone(),
             listener,

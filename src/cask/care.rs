@@ -69,6 +69,7 @@ impl Cask {
     pub fn sweep(&self, grace: Duration) -> Result<Swept> {
         let inner = &self.inner;
         let _one = lock(&inner.sweeping);
+        inner.blobs.spare(&inner.reading.chunks())?;
         *lock(&inner.parked) = Some(Vec::new());
         let named = |digest| inner.is_named(digest);
         let outcome = wait_for(inner.blobs.sweep(named, inner.now(), grace));

@@ -13,6 +13,7 @@
 //! | `package/<name>/<version>` | [`PackageRow`] |
 //! | `pushed/<name>/<version>` | the digest that the version was first pushed with, for ever |
 //! | `ref/<chunk>/<owner>` | nothing: the owner names the chunk |
+//! | `doomed/<chunk>` | [`DoomRow`], where several daemons share the store |
 //! | `key/<access key>` | `KeyRow`: the keys of S3 clients |
 
 use bincode::{Decode, Encode};
@@ -132,6 +133,14 @@ pub(super) struct PushedRow {
     pub digest: Digest,
 }
 
+/// A chunk that nothing names, in a store that several daemons share.
+#[derive(Debug, Clone, Encode, Decode)]
+pub(super) struct DoomRow {
+    /// Whether it is being removed.
+    pub is_going: bool,
+    pub at: Time,
+}
+
 /// A pair of keys that an S3 client signs with. A signature cannot be checked against a digest, so
 /// the secret itself is kept.
 #[cfg(feature = "s3")]
@@ -174,6 +183,10 @@ impl Versioned for PartRow {
 }
 impl Versioned for PackageRow {
     const MARKER: &'static str = "package.v1";
+    type Previous = Nothing;
+}
+impl Versioned for DoomRow {
+    const MARKER: &'static str = "doom.v1";
     type Previous = Nothing;
 }
 impl Versioned for PushedRow {

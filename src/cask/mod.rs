@@ -50,10 +50,11 @@ pub mod s3;
 #[cfg(feature = "script")]
 pub mod script;
 mod seal;
+mod sharing;
 mod store;
 
 pub use care::{Checked, Damage, Tidied, Verified};
-pub use config::{Config, KEYS};
+pub use config::{Config, KEYS, Stores};
 pub use model::{
     BUILT_IN, BucketInfo, BucketSettings, Guard, Kept, OCTETS, ObjectInfo, ObjectList, PackageInfo,
     PackageItem, Place, PutOptions, VERSIONS_MAX, VersionInfo, VersionList,
@@ -120,9 +121,15 @@ struct Inner {
 impl Cask {
     /// Opens a cask and makes the buckets that are there from the start.
     pub fn open(parts: Parts) -> Result<Self> {
+        let blobs = if parts.records.is_shared() {
+            let marks = sharing::Doomed { records: parts.records.clone() };
+            parts.blobs.shared_by(Arc::new(marks))
+        } else {
+            parts.blobs
+        };
         let inner = Inner {
             records: parts.records,
-            blobs: parts.blobs,
+            blobs,
             clock: parts.clock,
             bus: parts.bus,
             listener: parts.listener,

@@ -24,6 +24,11 @@ impl Readers {
         lock(&self.chunks).contains_key(&chunk)
     }
 
+    /// All of them.
+    pub(super) fn chunks(&self) -> Vec<Digest> {
+        lock(&self.chunks).keys().copied().collect()
+    }
+
     /// Holds the chunks of a blob. Whoever holds must look afterwards whether the blob is still
     /// named: the sweeper may have been quicker.
     pub(super) fn hold(&self, blob: &BlobRef) -> Hold {

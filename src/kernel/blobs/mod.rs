@@ -8,7 +8,8 @@
 //!
 //! User names never become file names here: a chunk lies under `ab/cdef…`.
 //!
-//! Writing stands in `write.rs`, reading in `read.rs`, the sweeper in `sweep.rs`.
+//! Writing stands in `write.rs`, reading in `read.rs`, the sweeper in `sweep.rs`; stores of somebody
+//! else's in `remote.rs`, stores that several programs share in `shared.rs`.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -21,11 +22,17 @@ use object_store::memory::InMemory;
 use object_store::path::Path as StorePath;
 
 mod read;
+#[cfg(feature = "s3-store")]
+mod remote;
+mod shared;
 mod sweep;
 #[cfg(test)]
 mod tests;
 mod write;
 
+#[cfg(feature = "s3-store")]
+pub use remote::S3Place;
+pub use shared::Marks;
 pub use sweep::Swept;
 pub use write::{BlobWriter, Written};
 
@@ -101,6 +108,10 @@ pub struct Blobs {
     held: Arc<Mutex<HashMap<Digest, usize>>>,
     /// The chunks that were compared with their digest a short while ago.
     checked: read::Checked,
+    /// Whether each call goes over a network.
+    is_remote: bool,
+    /// What keeps other programs' sweepers from what is written here.
+    marks: Option<Arc<dyn Marks>>,
 }
 
 impl Blobs {
@@ -121,7 +132,14 @@ impl Blobs {
 
     /// Blobs over any store that keeps what it acknowledged.
     pub fn over(store: Arc<dyn ObjectStore>) -> Self {
-        Self { store, folder: None, held: Arc::default(), checked: read::Checked::default() }
+        Self {
+            store,
+            folder: None,
+            held: Arc::default(),
+            checked: read::Checked::default(),
+            is_remote: false,
+            marks: None,
+        }
     }
 
     /// A place for bytes that are received before anyone knows whether they are kept.
@@ -153,6 +171,8 @@ impl Blobs {
     }
 }
 
+/// When to ask again where the store is away.
+const AWAY: std::time::Duration = std::time::Duration::from_secs(2);
 /// The count that marks a chunk as being removed.
 const REMOVING: usize = usize::MAX;
 
@@ -199,7 +219,10 @@ fn damaged(digest: Digest) -> Error {
 }
 
 fn failed(what: &str, source: object_store::Error) -> Error {
-    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&source);
+    // A network that fails is no disk that does.
+    let is_remote = matches!(&source, object_store::Error::Generic { store: "S3", .. });
+    let mut cause: Option<&(dyn std::error::Error + 'static)> =
+        if is_remote { None } else { Some(&source) };
     while let Some(error) = cause {
         if let Some(io) = error.downcast_ref::<std::io::Error>() {
             let same = io
@@ -221,5 +244,6 @@ fn failed(what: &str, source: object_store::Error) -> Error {
         | object_store::Error::Unauthenticated { .. } => Kind::Config,
         _ => Kind::Unavailable,
     };
-    Error::new(kind, "blob_store", format!("{what}: {source}")).caused_by(source)
+    let error = Error::new(kind, "blob_store", format!("{what}: {source}")).caused_by(source);
+    if kind == Kind::Unavailable { error.retry_after(AWAY) } else { error }
 }

@@ -50,9 +50,11 @@ impl Blobs {
                 swept.waiting += 1;
                 continue;
             }
-            if self.remove(digest, &meta.location, &named).await? {
+            if self.remove(digest, &meta.location, &named, (now, grace)).await? {
                 swept.removed += 1;
                 swept.bytes += meta.size;
+            } else if self.marks.is_some() {
+                swept.waiting += 1;
             }
         }
         // A stage is young while its writer lives; a writer of one chunk lives less than a minute.
@@ -67,11 +69,19 @@ impl Blobs {
         digest: Digest,
         path: &StorePath,
         named: &impl Fn(Digest) -> Result<bool>,
+        (now, grace): (Time, Duration),
     ) -> Result<bool> {
+        if let Some(marks) = &self.marks
+            && !marks.doom(digest, now, grace)?
+        {
+            return Ok(false);
+        }
         {
             let mut held = self.lock();
+            // Whoever holds it by now waits for the mark to go.
             if held.contains_key(&digest) {
-                return Ok(false);
+                drop(held);
+                return self.settle(digest).map(|()| false);
             }
             held.insert(digest, REMOVING);
         }
@@ -84,7 +94,12 @@ impl Blobs {
             Err(error) => Err(error),
         };
         self.lock().remove(&digest);
+        self.settle(digest)?;
         outcome
+    }
+
+    fn settle(&self, chunk: Digest) -> Result<()> {
+        self.marks.as_ref().map_or(Ok(()), |marks| marks.settle(chunk))
     }
 
     /// Removes what a crash left of chunks half-written: files that `list` hides.

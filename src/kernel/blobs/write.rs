@@ -2,7 +2,8 @@
 
 use bytes::{Bytes, BytesMut};
 use futures::future::join;
-use object_store::{PutMode, PutOptions};
+use object_store::path::Path as StorePath;
+use object_store::{ObjectStoreExt as _, PutMode, PutOptions};
 use sha2::{Digest as _, Sha256};
 
 use super::{BlobRef, Blobs, Body, CHUNK_BYTES, Hold, INLINE_BYTES, Piece, chunk_path, failed};
@@ -73,12 +74,26 @@ impl Blobs {
     /// Keeps one chunk: present and durable when this answers.
     async fn keep_chunk(&self, digest: Digest, bytes: Bytes) -> Result<()> {
         let path = chunk_path(digest);
+        if self.is_remote {
+            return self.keep_remotely(&path, bytes).await;
+        }
         let create = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
         match self.store.put_opts(&path, bytes.into(), create).await {
             Ok(_) => Ok(()),
             Err(object_store::Error::AlreadyExists { .. }) => self.sync_found(digest).await,
             Err(source) => Err(failed("keep a chunk", source)),
         }
+    }
+
+    /// A chunk that is there is not sent again. One that two writers send at once is the same twice.
+    async fn keep_remotely(&self, path: &StorePath, bytes: Bytes) -> Result<()> {
+        match self.store.head(path).await {
+            Ok(found) if found.size == bytes.len() as u64 => return Ok(()),
+            Ok(_) | Err(object_store::Error::NotFound { .. }) => {}
+            Err(source) => return Err(failed("look for a chunk", source)),
+        }
+        let put = self.store.put_opts(path, bytes.into(), PutOptions::default()).await;
+        put.map(drop).map_err(|source| failed("keep a chunk", source))
     }
 
     /// A chunk that was there already may be one whose writer died, or still waits, between the
@@ -175,7 +190,9 @@ impl BlobWriter {
     async fn keep(&mut self, chunk: Bytes) -> Result<()> {
         let digest = self.hash(&chunk).await?;
         // Held before it is looked for: between the look and the record no sweep may take it.
-        self.holds.push(self.blobs.hold(digest).await);
+        let hold = self.blobs.hold(digest).await;
+        self.blobs.rely_on(&hold).await?;
+        self.holds.push(hold);
         self.blobs.keep_chunk(digest, chunk).await?;
         self.chunks.push(digest);
         Ok(())
