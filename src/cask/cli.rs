@@ -9,6 +9,8 @@ use crate::kernel::Result;
 use crate::kernel::cli::Output;
 use crate::kernel::client::Client;
 
+#[cfg(feature = "s3-store")]
+mod import;
 #[cfg(feature = "s3")]
 mod keys;
 mod local;
@@ -130,6 +132,9 @@ pub enum Command {
         #[arg(long, conflicts_with = "place")]
         package: Option<String>,
     },
+    /// Take in a bucket of another S3 store, such as MinIO. What is here already is not sent again.
+    #[cfg(feature = "s3-store")]
+    Import(ImportArgs),
     /// Put a file into a bucket under its own name.
     UploadFile {
         /// The file.
@@ -226,6 +231,33 @@ pub struct InstallArgs {
     run_scripts: bool,
 }
 
+/// Where a bucket of another store is, and where its objects go.
+#[cfg(feature = "s3-store")]
+#[derive(Debug, Args)]
+pub struct ImportArgs {
+    /// s3://BUCKET or s3://BUCKET/PREFIX.
+    source: String,
+    /// The address of the store, such as `http://minio.example:9000`; Amazon's unless it is given.
+    #[arg(long, env = "AWS_ENDPOINT_URL")]
+    endpoint: Option<String>,
+    /// The region that requests are signed for.
+    #[arg(long, env = "AWS_DEFAULT_REGION", default_value = "us-east-1")]
+    region: String,
+    /// The access key of the store.
+    #[arg(long, env = "AWS_ACCESS_KEY_ID")]
+    access_key: String,
+    /// The secret key of the store; better in the environment than here.
+    #[arg(long, env = "AWS_SECRET_ACCESS_KEY", hide_env_values = true)]
+    secret_key: String,
+    /// The bucket that takes them; the one of the same name unless it is given. It is made where it is
+    /// missing.
+    #[arg(long)]
+    to: Option<String>,
+    /// Only say what would be taken in.
+    #[arg(long)]
+    dry_run: bool,
+}
+
 /// What a bucket allows.
 #[derive(Debug, Args)]
 pub struct BucketArgs {
@@ -305,6 +337,8 @@ pub async fn run(command: Command, client: &Client, out: Output) -> Result<()> {
         Command::Rm { place, version, package } => {
             remote::remove(&cask, place, version, package, out).await
         }
+        #[cfg(feature = "s3-store")]
+        Command::Import(args) => import::run(&cask, args, out).await,
         Command::UploadFile { file, bucket, key } => {
             remote::upload(&cask, &file, &bucket, key, out).await
         }

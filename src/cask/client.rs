@@ -1,5 +1,7 @@
 //! Cask over the wire: typed calls on a daemon.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use futures::{Stream, StreamExt as _};
 use reqwest::Method;
@@ -25,8 +27,8 @@ pub struct Sending {
     pub body: reqwest::Body,
     /// How many there are.
     pub length: u64,
-    /// What they must be when they arrive.
-    pub sha256: Digest,
+    /// What they must be when they arrive, where it is known before.
+    pub sha256: Option<Digest>,
 }
 
 /// Bytes on their way from a daemon.
@@ -41,7 +43,7 @@ pub struct Receiving {
 impl Sending {
     /// Bytes that are in memory.
     pub fn bytes(bytes: Bytes) -> Self {
-        Self { length: bytes.len() as u64, sha256: Digest::of(&bytes), body: bytes.into() }
+        Self { length: bytes.len() as u64, sha256: Some(Digest::of(&bytes)), body: bytes.into() }
     }
 }
 
@@ -90,7 +92,19 @@ impl CaskClient {
         content_type: &str,
         sending: Sending,
     ) -> Result<ObjectInfo> {
-        self.send(&object_path(bucket, key), content_type, sending).await
+        self.put_with(bucket, key, content_type, &BTreeMap::new(), sending).await
+    }
+
+    /// Puts an object with what is said of it in `Drip-Meta-…` headers.
+    pub async fn put_with(
+        &self,
+        bucket: &str,
+        key: &str,
+        content_type: &str,
+        meta: &BTreeMap<String, String>,
+        sending: Sending,
+    ) -> Result<ObjectInfo> {
+        self.send(&object_path(bucket, key), content_type, meta, sending).await
     }
 
     /// Asks for an object.
@@ -157,7 +171,8 @@ impl CaskClient {
 
     /// Pushes a package; the daemon checks the digest and the whole archive.
     pub async fn push(&self, name: &str, version: &str, sending: Sending) -> Result<PackageInfo> {
-        self.send(&package_path(name, version), MEDIA_TYPE, sending).await
+        let none = BTreeMap::new();
+        self.send(&package_path(name, version), MEDIA_TYPE, &none, sending).await
     }
 
     /// Asks for a package; `latest` is a version too.
@@ -180,15 +195,21 @@ impl CaskClient {
         &self,
         path: &str,
         content_type: &str,
+        meta: &BTreeMap<String, String>,
         sending: Sending,
     ) -> Result<T> {
-        let request = self
+        let mut request = self
             .client
             .request(Method::PUT, path)
             .header(CONTENT_TYPE, content_type)
             .header(CONTENT_LENGTH, sending.length)
-            .header("drip-sha256", sending.sha256.to_hex())
             .body(sending.body);
+        if let Some(sha256) = sending.sha256 {
+            request = request.header("drip-sha256", sha256.to_hex());
+        }
+        for (name, value) in meta {
+            request = request.header(format!("drip-meta-{name}"), value.as_bytes());
+        }
         self.client.json(request).await
     }
 

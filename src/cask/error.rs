@@ -327,6 +327,20 @@ pub(super) fn no_version_within(name: &str, range: &str, versions: &[String]) ->
     )
 }
 
+#[cfg(feature = "s3-store")]
+pub(super) fn not_imported(count: usize) -> Error {
+    Error::new(
+        Kind::Invalid,
+        "not_imported",
+        format!("{count} objects were not taken in: see above; run it again for those"),
+    )
+}
+
+#[cfg(feature = "s3-store")]
+pub(super) fn source_failed(what: impl Display) -> Error {
+    Error::new(Kind::Unavailable, "source_failed", format!("the other store: {what}"))
+}
+
 #[cfg(feature = "cli")]
 pub(super) fn damage_found(count: usize) -> Error {
     Error::new(

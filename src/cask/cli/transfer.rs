@@ -32,7 +32,7 @@ pub(super) async fn sending(file: &Path, out: Output) -> Result<Sending> {
             bar.inc(piece.len() as u64);
         }
     });
-    Ok(Sending { body: reqwest::Body::wrap_stream(pieces), length, sha256 })
+    Ok(Sending { body: reqwest::Body::wrap_stream(pieces), length, sha256: Some(sha256) })
 }
 
 fn digest_of(path: &Path) -> Result<(Digest, u64)> {
