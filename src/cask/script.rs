@@ -1,5 +1,5 @@
-//! What Rhai may call: `cask::put`, `cask::get`, `cask::exists`, `cask::list`. A script does what
-//! its caller may do, and no more.
+//! What Rhai may call: `cask::put`, `cask::get`, `cask::exists`, `cask::list`, `cask::push`,
+//! `cask::pull`. A script does what its caller may do, and no more.
 
 use bytes::Bytes;
 use rhai::{Array, Blob, Dynamic, EvalAltResult, FuncRegistration, Module};
@@ -42,10 +42,24 @@ pub fn module(cask: Cask) -> Module {
         .set_into_module(&mut module, move |bucket: &str, key: &str| -> Answer<bool> {
             exists(&own, bucket, key).map_err(raise)
         });
+    let own = cask.clone();
     FuncRegistration::new("list").with_volatility(true).set_into_module(
         &mut module,
         move |bucket: &str, prefix: &str| -> Answer<Array> {
-            list(&cask, bucket, prefix).map_err(raise)
+            list(&own, bucket, prefix).map_err(raise)
+        },
+    );
+    let own = cask.clone();
+    FuncRegistration::new("push").with_volatility(true).set_into_module(
+        &mut module,
+        move |name: &str, version: &str, package: Blob| -> Answer<Dynamic> {
+            push(&own, name, version, package).map_err(raise)
+        },
+    );
+    FuncRegistration::new("pull").with_volatility(true).set_into_module(
+        &mut module,
+        move |name: &str, version: &str| -> Answer<Blob> {
+            pull(&cask, name, version).map_err(raise)
         },
     );
     module
@@ -115,6 +129,22 @@ fn list(cask: &Cask, bucket: &str, prefix: &str) -> Result<Array> {
         }
         after = end;
     }
+}
+
+/// Pushes the bytes of a `.caskpkg`, which are looked into as any other's.
+fn push(cask: &Cask, name: &str, version: &str, package: Blob) -> Result<Dynamic> {
+    let caller = ScriptContext::caller_with(Needs::Write("cask"))?;
+    shown(&cask.push_now(&caller, name, version, Bytes::from(package))?.item)
+}
+
+/// The bytes of a package; `latest` is a version too.
+fn pull(cask: &Cask, name: &str, version: &str) -> Result<Blob> {
+    ScriptContext::caller_with(Needs::Read("cask"))?;
+    let found = cask.open_package(name, version)?;
+    if found.size() > GET_MAX {
+        return Err(error::too_large_for_script(found.size(), GET_MAX));
+    }
+    Ok(wait_for(found.bytes())?.to_vec())
 }
 
 fn shown(item: &impl serde::Serialize) -> Result<Dynamic> {

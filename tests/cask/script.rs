@@ -57,3 +57,21 @@ fn a_script_may_do_what_its_caller_may_and_no_more() {
     let bad = run(&store, Role::Publisher, r#"cask::put("models", "../a", "x")"#).unwrap_err();
     assert_eq!(bad.code(), "bad_key");
 }
+
+#[test]
+fn a_script_pushes_and_pulls_packages() {
+    let store = Store::new();
+    store.put("models", "wind.caskpkg", super::parcel("wind", "1.0.0"));
+    let source = r#"
+        let bytes = cask::get("models", "wind.caskpkg");
+        let pushed = cask::push("wind", "1.0.0", bytes);
+        let pulled = cask::pull("wind", "latest");
+        #{ name: pushed.name, same: pulled == bytes }
+    "#;
+    let answer = run(&store, Role::Publisher, source).unwrap();
+    assert_eq!(answer, json!({"name": "wind", "same": true}));
+    let other = r#"cask::push("wind", "2.0.0", cask::get("models", "wind.caskpkg"))"#;
+    let refused = run(&store, Role::Publisher, other).unwrap_err();
+    assert_eq!(refused.code(), "metadata_disagrees");
+    assert_eq!(run(&store, Role::Viewer, source).unwrap_err().kind(), Kind::Denied);
+}
