@@ -360,8 +360,112 @@ fn archives_of_other_tools_are_read() {
     assert_eq!((contents.metadata, contents.recorded), (None, false));
 }
 
+/// Parts of a path that are refused wherever they stand.
+const HOSTILE_PARTS: [&str; 34] = [
+    "..",
+    "...",
+    ". .",
+    "a.",
+    "b..",
+    " ",
+    "a ",
+    ".. ",
+    "\t",
+    "a\nb",
+    "\r",
+    "\u{7f}",
+    "\u{85}",
+    "\u{1b}[2J",
+    "con",
+    "CON",
+    "Con.txt",
+    "prn",
+    "aux",
+    "AUX.tar.gz",
+    "nul",
+    "NUL ",
+    "com1",
+    "com9.x",
+    "COM5",
+    "lpt1",
+    "LPT9.txt",
+    "C:",
+    "c:x",
+    "Z:\\x",
+    "a\\b",
+    "\\",
+    "..\\x",
+    "\\\\server",
+];
+const TEMPLATES: [&str; 10] = [
+    "{}",
+    "a/{}",
+    "{}/b",
+    "a/{}/b",
+    "./{}",
+    "./a/{}",
+    "a/b/c/{}",
+    "风/{}",
+    "{}/{}",
+    ".cask/objects/{}",
+];
+
+#[test]
+fn hundreds_of_hostile_names_are_refused_and_touch_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let around = folder.path().join("around");
+    std::fs::create_dir_all(&around).unwrap();
+    std::fs::write(around.join("canary"), "alive").unwrap();
+    let before = snapshot(folder.path());
+    let (long, deep) = ("y".repeat(256), "d/".repeat(40));
+    let more = [long.as_str(), "/etc/passwd", "//x", deep.as_str()].map(str::to_owned);
+    let of_part = |part: &str| TEMPLATES.map(|template| template.replace("{}", part));
+    let names: Vec<String> =
+        HOSTILE_PARTS.iter().flat_map(|part| of_part(part)).chain(more).collect();
+    assert!(names.len() >= 300, "{}", names.len());
+    for name in names {
+        // By an extended header: it holds names of any length and with any character.
+        let bytes = package(&[pax_entry(&[("path", &name)]), file("short", b"x")]);
+        let refused = install(bytes.as_slice(), &around.join("new"), false).expect_err(&name);
+        assert_eq!(refused.kind().status(), 422, "{name:?}: {refused}");
+        assert_eq!(snapshot(folder.path()), before, "{name:?}");
+    }
+}
+
+/// Names of objects never become names of files, so what they may be is a matter of what people can
+/// tell apart.
+#[test]
+fn no_key_leads_out_of_the_store() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("canary"), "alive").unwrap();
+    let inside = folder.path().join("blobs");
+    let store = super::Store::over(drip::kernel::blobs::Blobs::folder(&inside).unwrap());
+    let mut refused = 0;
+    for part in HOSTILE_PARTS {
+        for template in TEMPLATES {
+            let key = template.replace("{}", part);
+            match store.try_put("models", &key, super::noise(40_000, 1)) {
+                Ok(_) => assert_eq!(store.cask.get("models", &key).unwrap().size(), 40_000),
+                Err(error) => {
+                    assert_eq!((error.kind().status(), error.code()), (422, "bad_key"), "{key:?}");
+                    refused += 1;
+                }
+            }
+        }
+    }
+    assert!(refused > 50, "{refused}");
+    let files = snapshot(folder.path());
+    let plain: Vec<_> = files.iter().filter(|(_, content)| !content.is_empty()).collect();
+    assert_eq!(plain.len(), 2, "one chunk and the canary: {:?}", plain.iter().map(|f| &f.0));
+}
+
+/// Cases of each property; `FUZZ_CASES` for runs of minutes.
+fn cases() -> u32 {
+    u32::try_from(crate::support::number_from_env("FUZZ_CASES", 64)).unwrap()
+}
+
 proptest::proptest! {
-    #![proptest_config(proptest::prelude::ProptestConfig { cases: 64, ..Default::default() })]
+    #![proptest_config(proptest::prelude::ProptestConfig { cases: cases(), ..Default::default() })]
 
     #[test]
     fn no_damage_makes_the_reader_panic(at in 0_usize..1024, bit in 0_u8..8, cut in 0_usize..3000) {
@@ -375,5 +479,84 @@ proptest::proptest! {
         let place = at % packed.len();
         packed[place] ^= 1 << bit;
         let _either = inspect(packed.as_slice());
+    }
+
+    /// Any bytes at all, and bytes that begin as an archive does.
+    #[test]
+    fn no_bytes_make_the_reader_panic(
+        bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..4000),
+    ) {
+        let _either = inspect(bytes.as_slice());
+        let _either = inspect(gzip(&bytes).as_slice());
+        let mut tail = tar(&[file("ok", b"fine")]);
+        tail.truncate(1024);
+        tail.extend(&bytes);
+        let _either = inspect(gzip(&tail).as_slice());
+    }
+
+    /// Entries of any kind with any name, size and link.
+    #[test]
+    fn no_entries_make_the_reader_panic(
+        entries in proptest::collection::vec(
+            (
+                proptest::collection::vec(proptest::prelude::any::<u8>(), 0..100),
+                proptest::prelude::any::<u8>(),
+                proptest::collection::vec(proptest::prelude::any::<u8>(), 0..100),
+                0_u64..100_000,
+                proptest::collection::vec(proptest::prelude::any::<u8>(), 0..700),
+            ),
+            1..5,
+        ),
+    ) {
+        let raw: Vec<Raw> = entries
+            .into_iter()
+            .map(|(name, kind, link, size, data)| Raw { name, kind, link, size, data })
+            .collect();
+        let folder = tempfile::tempdir().unwrap();
+        let before = snapshot(folder.path());
+        let target = folder.path().join("new");
+        if install(package(&raw).as_slice(), &target, false).is_err() {
+            proptest::prop_assert_eq!(snapshot(folder.path()), before);
+        }
+    }
+
+    /// A key that is taken comes back as it went, and stands once in its place in the list.
+    #[test]
+    fn keys_come_back_as_they_went(
+        keys in proptest::collection::btree_set("[a-c/ %+?&=#.\u{e9}\u{301}风\u{10ffff}]{1,12}", 1..12),
+    ) {
+        let store = super::Store::new();
+        let mut kept = Vec::new();
+        for key in keys {
+            if store.try_put("models", &key, key.clone().into_bytes()).is_ok() {
+                kept.push(key);
+            }
+        }
+        for limit in [1, 3, 1000] {
+            let (mut after, mut listed) = (None, Vec::new());
+            loop {
+                let listing =
+                    drip::cask::Listing { limit, after: after.take(), ..Default::default() };
+                let (page, end) = store.cask.list("models", &listing).unwrap();
+                listed.extend(page.items.into_iter().map(|item| item.key));
+                after = end;
+                if after.is_none() {
+                    break;
+                }
+            }
+            proptest::prop_assert_eq!(&listed, &kept);
+        }
+        // With a delimiter every key is shown: by itself, or by the prefix that stands for it.
+        let listing = drip::cask::Listing {
+            limit: 1000,
+            delimiter: Some("/".to_owned()),
+            ..Default::default()
+        };
+        let (page, _) = store.cask.list("models", &listing).unwrap();
+        let prefixes: std::collections::BTreeSet<String> = kept
+            .iter()
+            .filter_map(|key| Some(format!("{}/", key.split_once('/')?.0)))
+            .collect();
+        proptest::prop_assert_eq!(page.prefixes, prefixes.into_iter().collect::<Vec<_>>());
     }
 }

@@ -16,5 +16,7 @@ mod demo;
 mod objects;
 #[cfg(feature = "redb")]
 mod power;
+#[cfg(all(feature = "cask", feature = "redb"))]
+mod power_objects;
 #[cfg(all(feature = "cli", feature = "fiche", feature = "http", feature = "redb"))]
 mod upstream;
