@@ -1,6 +1,6 @@
 #![cfg(test)]
 //! The real daemon with the demo's content, driven by what its users bring: a browser, Python's
-//! data packages, a generator of requests made from the API's description; S3 clients; and MongoDB.
+//! data packages, a generator of requests made from the API's description; S3 clients; MongoDB; and an S3 store.
 //!
 //! The suites need `REAL_VENV`, a Python virtual environment with `requirements.txt` installed, and
 //! the browser suite Chromium with its driver: `scripts/install-test-components.sh` installs both.
@@ -12,6 +12,8 @@ mod collections;
 mod mongo;
 #[cfg(feature = "s3")]
 mod s3;
+#[cfg(all(feature = "s3", feature = "s3-store", feature = "mongo"))]
+mod s3_store;
 
 use std::path::Path;
 use std::process::Command;

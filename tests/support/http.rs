@@ -59,6 +59,11 @@ impl Http {
         &self.address
     }
 
+    /// Whose calls they are.
+    pub(crate) fn token(&self) -> Option<&str> {
+        self.token.as_deref()
+    }
+
     pub(crate) fn with_token(&self, token: &str) -> Self {
         Self { token: Some(token.to_owned()), ..self.clone() }
     }

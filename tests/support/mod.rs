@@ -17,6 +17,8 @@ pub(crate) mod sim_objects;
 pub(crate) mod daemon;
 #[cfg(all(feature = "cli", feature = "http", feature = "redb"))]
 pub(crate) mod http;
+#[cfg(all(feature = "demo", feature = "web"))]
+pub(crate) mod kept;
 #[cfg(all(feature = "cli", feature = "http", feature = "redb"))]
 pub(crate) mod kill_loop;
 #[cfg(all(feature = "demo", feature = "web", feature = "mongo"))]
@@ -29,6 +31,9 @@ pub(crate) mod shim;
 pub(crate) mod sigv4;
 #[cfg(all(feature = "cli", feature = "http", feature = "redb"))]
 pub(crate) mod sync_walk;
+
+#[cfg(all(feature = "demo", feature = "web", feature = "s3", feature = "s3-store"))]
+pub(crate) mod weed;
 
 use std::time::Duration;
 

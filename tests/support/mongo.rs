@@ -2,17 +2,17 @@
 //! A server that speaks MongoDB's protocol, with user and password, started from `REAL_VENV`: killed,
 //! held, started again. It ends with the tests, also when they do not end well.
 
-use std::io::{BufRead as _, BufReader};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use tempfile::TempDir;
 
+use super::kept::Kept;
 use super::pause;
 
 /// The user that may do everything.
@@ -21,17 +21,6 @@ pub(crate) const USER: &str = "app";
 pub(crate) const PASSWORD: &str = "s3cret-of-tests";
 /// How long a start may take on a busy machine.
 const PATIENCE: Duration = Duration::from_mins(1);
-
-/// Starts the server and ends it when its own input ends, which is when the tests are gone. A static
-/// is never dropped, so the tests themselves could not.
-const KEEPER: &str = "
-import subprocess, sys
-server = subprocess.Popen(sys.argv[1:], stdin=subprocess.DEVNULL)
-print(server.pid, flush=True)
-sys.stdin.read()
-server.kill()
-server.wait()
-";
 
 /// Makes the user: there is no other way in before the server asks for one.
 const MAKE_USER: &str = "
@@ -46,13 +35,7 @@ pub(crate) struct MongoServer {
     folder: TempDir,
     port: u16,
     databases: AtomicUsize,
-    running: Mutex<Option<Running>>,
-}
-
-struct Running {
-    keeper: Child,
-    input: Option<ChildStdin>,
-    pid: Pid,
+    running: Mutex<Option<Kept>>,
 }
 
 /// The one that all tests share who do not harm it: a start takes seconds.
@@ -132,42 +115,22 @@ impl MongoServer {
 
     fn signal(&self, signal: Signal) {
         let running = self.running.lock().unwrap();
-        // Its keeper has not waited for it, so its id is still its own.
-        kill_process(running.as_ref().expect("it runs").pid, signal).unwrap();
+        running.as_ref().expect("it runs").signal(signal);
     }
 
     fn run(&self, flags: &[&str]) {
-        let mut keeper = Command::new(self.venv.join("bin/python"))
-            .args(["-c", KEEPER])
-            .arg(self.venv.join("bin/secantusd-py"))
-            .args(["--host", "127.0.0.1", "--port", &self.port.to_string(), "--storage-path"])
-            .arg(self.folder.path().join("data"))
-            .args(["--sync-on-commit", "--cache-size", "256M", "--log-level", "ERROR"])
-            .args(flags)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let input = keeper.stdin.take();
-        let mut line = String::new();
-        BufReader::new(keeper.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let pid = Pid::from_raw(line.trim().parse().unwrap()).unwrap();
-        let mut running = Running { keeper, input, pid };
+        let (port, data) = (self.port.to_string(), self.folder.path().join("data"));
+        let mut arguments = vec!["--host", "127.0.0.1", "--port", &port, "--storage-path"];
+        arguments.push(data.to_str().unwrap());
+        arguments.extend(["--sync-on-commit", "--cache-size", "256M", "--log-level", "ERROR"]);
+        arguments.extend(flags);
+        let mut running = Kept::start(&self.venv, "secantusd-py", arguments, false);
         let start = Instant::now();
         while TcpStream::connect(self.address()).is_err() {
-            assert_eq!(running.keeper.try_wait().unwrap(), None, "the server's keeper ended");
+            assert!(running.runs(), "the server's keeper ended");
             assert!(start.elapsed() < PATIENCE, "the server does not start");
             pause(Duration::from_millis(50));
         }
         *self.running.lock().unwrap() = Some(running);
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // A server that is held would not end by anything less; the keeper reaps it.
-        let _gone = kill_process(self.pid, Signal::KILL);
-        drop(self.input.take());
-        let _reaped = self.keeper.wait();
     }
 }
