@@ -16,6 +16,8 @@ const PATIENCE: Duration = Duration::from_mins(2);
 pub(crate) struct Daemon {
     child: Child,
     pub(crate) address: String,
+    /// Where S3 clients are answered, where the settings in the folder ask for them.
+    pub(crate) s3: Option<String>,
     /// From the start of the process until the first 200 of `/readyz`.
     pub(crate) ready: Duration,
 }
@@ -59,6 +61,28 @@ pub(crate) fn create_admin(folder: &Path) -> Outcome<()> {
     if child.wait()?.success() { Ok(()) } else { Err("no account was made".into()) }
 }
 
+/// What the system says of a process.
+pub(crate) fn cost_of(process: u32) -> Outcome<Cost> {
+    let folder = PathBuf::from(format!("/proc/{process}"));
+    let stat = std::fs::read_to_string(folder.join("stat"))?;
+    // The second field is a name in brackets, which may hold anything.
+    let behind = stat.rsplit(')').next().unwrap_or_default();
+    let fields = behind.split_whitespace().skip(11).take(2);
+    let ticks: u64 = fields.filter_map(|field| field.parse::<u64>().ok()).sum();
+    let status = std::fs::read_to_string(folder.join("status"))?;
+    let bytes = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        let kib = line.and_then(|line| line.split_whitespace().nth(1));
+        kib.and_then(|kib| kib.parse::<u64>().ok()).unwrap_or(0) << 10
+    };
+    Ok(Cost {
+        cpu: super::number(ticks) / super::number(rustix::param::clock_ticks_per_second()),
+        resident: bytes("VmRSS"),
+        own: bytes("RssAnon"),
+        peak: bytes("VmHWM"),
+    })
+}
+
 impl Daemon {
     /// Starts it and waits until it is ready.
     pub(crate) fn start(folder: &Path) -> Outcome<Self> {
@@ -70,12 +94,15 @@ impl Daemon {
             .stderr(log)
             .spawn()?;
         let mut lines = BufReader::new(child.stdout.take().ok_or("no output")?);
-        let mut daemon = Self { child, address: String::new(), ready: Duration::ZERO };
+        let mut daemon = Self { child, address: String::new(), s3: None, ready: Duration::ZERO };
         let mut line = String::new();
         while daemon.address.is_empty() {
             line.clear();
             if lines.read_line(&mut line)? == 0 {
                 return Err(std::fs::read_to_string(folder.join("daemon.log"))?.into());
+            }
+            if let Some((_, address)) = line.trim_end().split_once(" are answered at http://") {
+                daemon.s3 = Some(address.to_owned());
             }
             if let Some((_, address)) = line.trim_end().split_once(" on http://") {
                 address.clone_into(&mut daemon.address);
@@ -112,25 +139,12 @@ impl Daemon {
         text(&client)
     }
 
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     pub(crate) fn cost(&self) -> Outcome<Cost> {
-        let process = PathBuf::from(format!("/proc/{}", self.child.id()));
-        let stat = std::fs::read_to_string(process.join("stat"))?;
-        // The second field is a name in brackets, which may hold anything.
-        let behind = stat.rsplit(')').next().unwrap_or_default();
-        let fields = behind.split_whitespace().skip(11).take(2);
-        let ticks: u64 = fields.filter_map(|field| field.parse::<u64>().ok()).sum();
-        let status = std::fs::read_to_string(process.join("status"))?;
-        let bytes = |name: &str| {
-            let line = status.lines().find_map(|line| line.strip_prefix(name));
-            let kib = line.and_then(|line| line.split_whitespace().nth(1));
-            kib.and_then(|kib| kib.parse::<u64>().ok()).unwrap_or(0) << 10
-        };
-        Ok(Cost {
-            cpu: super::number(ticks) / super::number(rustix::param::clock_ticks_per_second()),
-            resident: bytes("VmRSS"),
-            own: bytes("RssAnon"),
-            peak: bytes("VmHWM"),
-        })
+        cost_of(self.id())
     }
 
     /// SIGTERM, and its end.
