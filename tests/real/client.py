@@ -90,6 +90,12 @@ def cards():
     same("by any name", fiche.get(("model", "py-风电", "1.0.0")), fiche.get(card))
     same("it goes through JSON", drip.Card(json.loads(json.dumps(card))), card)
     same("the same again is no revision", fiche.save(card).revision, 1)
+    now, names = datetime.now(timezone.utc), lambda cards: [card.name for card in cards]
+    same("changed since", names(fiche.list("model", name="py-风电", updated_after=before)), ["py-风电"])
+    same("and not later", names(fiche.list("model", name="py-风电", updated_after=now + timedelta(hours=1))), [])
+    same("exported by time", names(fiche.export(name="py-风电", created_before=now.date() + timedelta(days=1))), ["py-风电"])
+    same("or not", names(fiche.export(name="py-风电", created_before="2001-01-01")), [])
+    refused("no time", drip.Invalid, "bad_time", fiche.export, updated_after="soon")
     card.config["hidden"] = 128
     card = fiche.save(card, revision=1)
     same("what differs is one", (card.revision, card.config["hidden"]), (2, 128))

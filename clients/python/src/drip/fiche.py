@@ -11,7 +11,7 @@ from ._bulk import AnyCards, cards_of, export_to_path, pieces_of, whole_lines
 from ._http import Connection
 from ._key import AnyCard, Key
 from .changes import Changes
-from .found import Found, Label, filters
+from .found import Found, Label, When, filters
 from .observers import Observers, conditions
 from .records import Batch, Card, Diff, Imported, Lineage, Revision
 
@@ -131,6 +131,10 @@ class Fiche:
         name: Optional[str] = None,
         stage: Optional[str] = None,
         label: Label = None,
+        updated_after: When = None,
+        updated_before: When = None,
+        created_after: When = None,
+        created_before: When = None,
         limit: Optional[int] = None,
         page: int = 200,
     ) -> Iterator[Card]:
@@ -140,12 +144,22 @@ class Fiche:
         :param name: only cards of this name: its versions
         :param stage: only cards in this stage
         :param label: only cards with these labels: ``{"site": "XJJX"}``, ``"site:XJJX"``, or several
+        :param updated_after: only cards changed at this time or later: a ``datetime``, a ``date``, or a text
+        :param updated_before: only cards changed before this time
+        :param created_after: only cards first made at this time or later
+        :param created_before: only cards first made before this time
         :param limit: at most so many
         :param page: how many to ask for at a time, at most 1000
         :raises drip.NotFound: there is no such kind
         """
         path = Key(kind, None, None).path()
-        query = filters(None, name, stage, label)
+        times = {
+            "updated_after": updated_after,
+            "updated_before": updated_before,
+            "created_after": created_after,
+            "created_before": created_before,
+        }
+        query = filters(None, name, stage, label, times)
         return (Card(item) for item in self.connection.pages(path, query, limit=limit, page=page))
 
     def search(
@@ -155,6 +169,10 @@ class Fiche:
         kind: Optional[str] = None,
         stage: Optional[str] = None,
         label: Label = None,
+        updated_after: When = None,
+        updated_before: When = None,
+        created_after: When = None,
+        created_before: When = None,
         sort: Optional[str] = None,
         limit: Optional[int] = None,
         page: int = 50,
@@ -164,14 +182,20 @@ class Fiche:
 
         :param kind: only cards of this kind
         :param stage: only cards in this stage
-        :param label: only cards with these labels, as for :meth:`list`
+        :param label: only cards with these labels, as for :meth:`list`, and so the times
         :param sort: ``relevance``, ``name``, ``-name``, ``updated`` or ``-updated``
         :param limit: at most so many hits, over all pages
         :param page: how many to ask for at a time, at most 1000
         :return: the first page, ``total`` and ``facets``; it iterates over the hits of all pages
         :raises drip.Invalid: it is no query
         """
-        query = [("q", q), *filters(kind, None, stage, label), ("sort", sort)]
+        times = {
+            "updated_after": updated_after,
+            "updated_before": updated_before,
+            "created_after": created_after,
+            "created_before": created_before,
+        }
+        query = [("q", q), *filters(kind, None, stage, label, times), ("sort", sort)]
         return Found(self.connection, query, limit, page)
 
     def history(
@@ -250,12 +274,22 @@ class Fiche:
         name: Optional[str] = None,
         stage: Optional[str] = None,
         label: Label = None,
+        updated_after: When = None,
+        updated_before: When = None,
+        created_after: When = None,
+        created_before: When = None,
     ) -> Iterator[Card]:
         """Every card, as it comes over the wire: memory stays flat, however many there are.
 
         :raises drip.Unavailable: it was cut off; what came until then is not all
         """
-        return cards_of(self._export(filters(kind, name, stage, label)))
+        times = {
+            "updated_after": updated_after,
+            "updated_before": updated_before,
+            "created_after": created_after,
+            "created_before": created_before,
+        }
+        return cards_of(self._export(filters(kind, name, stage, label, times)))
 
     def export_to(
         self,
@@ -265,13 +299,23 @@ class Fiche:
         name: Optional[str] = None,
         stage: Optional[str] = None,
         label: Label = None,
+        updated_after: When = None,
+        updated_before: When = None,
+        created_after: When = None,
+        created_before: When = None,
     ) -> int:
         """Writes every card as NDJSON, one a line, and answers how many there were.
 
         :param target: a path, or a file that is open for bytes. At a path stands the whole export, or
             what stood there before
         """
-        lines = self._export(filters(kind, name, stage, label))
+        times = {
+            "updated_after": updated_after,
+            "updated_before": updated_before,
+            "created_after": created_after,
+            "created_before": created_before,
+        }
+        lines = self._export(filters(kind, name, stage, label, times))
         if isinstance(target, (str, os.PathLike)):
             return export_to_path(lines, target)
         return sum(1 for line in lines if target.write(line))

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from datetime import date, datetime, timezone
 from typing import Any, Dict, Iterable, Iterator, List, Mapping, Optional, Tuple, Union
 
 from ._http import Connection
 from .records import Hit
 
-__all__ = ["Found", "Label", "filters"]
+__all__ = ["Found", "Label", "When", "filters"]
 
 #: ``{"site": "XJJX"}``, ``"site:XJJX"``, or several of the latter.
 Label = Union[None, str, Mapping[str, str], Iterable[str]]
+
+#: A moment: a ``datetime``, a ``date`` (its first moment in UTC), or a text such as ``"2026-03-01T06:00:00Z"``.
+When = Union[None, str, date]
 
 #: Parameters, those that are not given among them.
 _Pairs = List[Tuple[str, Optional[str]]]
@@ -63,7 +67,13 @@ class Found:
         return answer
 
 
-def filters(kind: Optional[str], name: Optional[str], stage: Optional[str], label: Label) -> _Pairs:
+def filters(
+    kind: Optional[str],
+    name: Optional[str],
+    stage: Optional[str],
+    label: Label,
+    times: Mapping[str, When],
+) -> _Pairs:
     """The parameters that narrow a list, a search or an export."""
     if label is None:
         labels: List[str] = []
@@ -74,4 +84,12 @@ def filters(kind: Optional[str], name: Optional[str], stage: Optional[str], labe
     else:
         labels = list(label)
     given: _Pairs = [("kind", kind), ("name", name), ("stage", stage)]
-    return given + [("label", text) for text in labels]
+    given += [("label", text) for text in labels]
+    return given + [(bound, _moment(when)) for bound, when in times.items()]
+
+
+def _moment(when: When) -> Optional[str]:
+    if isinstance(when, datetime):
+        # One without a zone is the machine's own time, as Python has it.
+        return when.astimezone(timezone.utc).isoformat().replace("+00:00", "Z")
+    return when.isoformat() if isinstance(when, date) else when
