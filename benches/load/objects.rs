@@ -197,7 +197,7 @@ impl Weed {
             .arg(format!("-volume.port.grpc={}", port(12)))
             .arg(format!("-filer.port={}", port(3)))
             .arg(format!("-filer.port.grpc={}", port(13)))
-            .args(["-master.volumeSizeLimitMB=1024", "-volume.max=40"])
+            .args(["-master.volumeSizeLimitMB=1024", "-volume.max=100"])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())

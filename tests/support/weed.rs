@@ -127,7 +127,8 @@ impl Weed {
             "-master.electionTimeout=1s".to_owned(),
             "-master.heartbeatInterval=100ms".to_owned(),
             "-master.volumeSizeLimitMB=256".to_owned(),
-            "-volume.max=20".to_owned(),
+            // Each bucket takes several.
+            "-volume.max=200".to_owned(),
         ];
         let mut running = Kept::start(&self.venv, "weed", arguments, true);
         let http = Http::new(&self.address());

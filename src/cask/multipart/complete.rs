@@ -7,7 +7,7 @@ use super::uploads::Part;
 use super::{PART_MIN, Upload};
 use crate::cask::format::{Checksum, UploadRow};
 use crate::cask::model::{Guard, Kept, ObjectInfo};
-use crate::cask::objects::{Beside, Draft, info};
+use crate::cask::objects::{Beside, Draft, Placed, info};
 use crate::cask::store::{Books, object_key};
 use crate::cask::{Cask, Inner, error};
 use crate::kernel::access::Caller;
@@ -47,7 +47,9 @@ impl Cask {
         parts: &[(u16, Option<String>)],
         guard: Guard,
     ) -> Result<Kept<ObjectInfo>> {
-        self.complete_with(caller, upload, parts.to_vec(), guard, |_| Ok(NoSums)).await
+        let named = parts.to_vec();
+        let placed = self.complete_with(caller, upload, named, guard, |_| Ok(NoSums)).await;
+        placed.map(|placed| placed.kept)
     }
 
     /// [`Cask::complete`], where `sums` makes what adds up the object's checksums.
@@ -58,13 +60,13 @@ impl Cask {
         named: Vec<Named>,
         guard: Guard,
         sums: impl FnOnce(&UploadRow) -> Result<S>,
-    ) -> Result<Kept<ObjectInfo>> {
+    ) -> Result<Placed> {
         let begun = {
             let (inner, upload, named) = (self.inner.clone(), upload.clone(), named.clone());
             off_thread_or_here(move || inner.begin_to_complete(&upload, &named)).await??
         };
         let (row, chosen) = match begun {
-            Begun::Over(item) => return Ok(Kept { item, created: false }),
+            Begun::Over(placed) => return Ok(*placed),
             Begun::Here(row, chosen) => (row, chosen),
         };
         let blobs: Vec<BlobRef> = chosen.iter().map(|part| part.row.blob.clone()).collect();
@@ -100,18 +102,21 @@ fn joined_etag(parts: impl Iterator<Item = [u8; 16]>) -> String {
 
 enum Begun {
     /// It is under way, and these are the parts.
-    Here(UploadRow, Vec<Part>),
+    Here(Box<UploadRow>, Vec<Part>),
     /// It was completed before, by the same words.
-    Over(ObjectInfo),
+    Over(Box<Placed>),
 }
 
 impl Inner {
     fn begin_to_complete(&self, upload: &Upload, named: &[Named]) -> Result<Begun> {
         let row = match self.upload(upload) {
             Ok(found) => found.row,
-            Err(gone) => return self.completed_before(upload, named)?.ok_or(gone).map(Begun::Over),
+            Err(gone) => {
+                let before = self.completed_before(upload, named)?.ok_or(gone)?;
+                return Ok(Begun::Over(Box::new(before)));
+            }
         };
-        Ok(Begun::Here(row, self.choose(upload, named)?))
+        Ok(Begun::Here(Box::new(row), self.choose(upload, named)?))
     }
 
     /// The parts that are named, in their order.
@@ -144,7 +149,7 @@ impl Inner {
     }
 
     /// The object, where it is the one that these parts made.
-    fn completed_before(&self, upload: &Upload, named: &[Named]) -> Result<Option<ObjectInfo>> {
+    fn completed_before(&self, upload: &Upload, named: &[Named]) -> Result<Option<Placed>> {
         let mut md5s = Vec::with_capacity(named.len());
         for (_, etag) in named {
             let Some(md5) = etag.as_deref().and_then(from_hex) else {
@@ -157,7 +162,12 @@ impl Inner {
         };
         let row: crate::cask::format::ObjectRow = found.row;
         let is_same = row.etag() == joined_etag(md5s.into_iter());
-        Ok(is_same.then(|| info(&upload.bucket, &upload.key, &row)))
+        if !is_same {
+            return Ok(None);
+        }
+        let settings = self.bucket_row(&upload.bucket)?;
+        let item = info(&upload.bucket, &upload.key, &row);
+        Ok(Some(Placed::of(Kept { item, created: false }, &row, &settings)))
     }
 }
 

@@ -1,6 +1,6 @@
 //! Objects copied and moved: the copy names the same chunks, so no byte is written again.
 
-use super::{Beside, Draft, Nothing, expired};
+use super::{Beside, Draft, Nothing, Placed, expired};
 use crate::cask::format::{Face, ObjectRow};
 use crate::cask::model::{Guard, Kept, ObjectInfo, Place};
 use crate::cask::store::{Books, Found, object_key};
@@ -26,7 +26,7 @@ impl Cask {
         to: &Place,
         how: &CopyOptions,
     ) -> Result<Kept<ObjectInfo>> {
-        self.copy_as(caller, from, to, how, Ok)
+        self.copy_as(caller, from, to, how, Ok).map(|placed| placed.kept)
     }
 
     /// [`Cask::copy`], where `face` says what shall be said of the copy.
@@ -37,10 +37,10 @@ impl Cask {
         to: &Place,
         how: &CopyOptions,
         face: impl FnOnce(Face) -> Result<Face>,
-    ) -> Result<Kept<ObjectInfo>> {
+    ) -> Result<Placed> {
         let key = ObjectKey::new(&to.key)?;
         // Held until the copy names the chunks too.
-        let (_held, row) = self.open_row(&from.bucket, &from.key, from.version.as_deref())?;
+        let (_held, row, _) = self.open_row(&from.bucket, &from.key, from.version.as_deref())?;
         how.source.check(Some(&row))?;
         let draft = Draft { blob: row.blob, face: face(row.face)? };
         let place = (to.bucket.as_str(), key.as_str());
@@ -59,13 +59,13 @@ impl Cask {
         if (&from.bucket, &from.key) == (&to.bucket, &to.key) {
             return Err(error::onto_itself());
         }
-        let (_held, row) = self.open_row(&from.bucket, &from.key, None)?;
+        let (_held, row, _) = self.open_row(&from.bucket, &from.key, None)?;
         how.source.check(Some(&row))?;
         let same_bucket = from.bucket == to.bucket;
         let gone = Gone { inner: &self.inner, from, row: &row, same_bucket };
         let draft = Draft { blob: row.blob.clone(), face: row.face.clone() };
         let place = (to.bucket.as_str(), key.as_str());
-        self.inner.place(caller, place, &draft, &how.target, &gone)
+        self.inner.place(caller, place, &draft, &how.target, &gone).map(|placed| placed.kept)
     }
 }
 

@@ -13,7 +13,7 @@ mod read;
 mod tags;
 mod versions;
 
-use super::format::{BucketRow, Face, ObjectRow};
+use super::format::{BucketRow, Checksum, Face, ObjectRow};
 use super::model::{Guard, Kept, OCTETS, ObjectInfo, PutOptions};
 use super::seal::{self, Seal};
 use super::store::{Books, Change, Found, Room, TRIES, object_key, raced};
@@ -45,7 +45,8 @@ impl Cask {
         let Some(said) = options.md5 else {
             return self
                 .put_sealed(caller, bucket, key, options, bytes, || Ok(Seal::default()))
-                .await;
+                .await
+                .map(|placed| placed.kept);
         };
         let (bytes, md5) = seal::md5_of(bytes);
         self.put_sealed(caller, bucket, key, options, bytes, move || {
@@ -53,6 +54,7 @@ impl Cask {
             Ok(Seal::default())
         })
         .await
+        .map(|placed| placed.kept)
     }
 
     /// [`Cask::put`] with a last word: `seal` is asked when all bytes have come and before they are
@@ -65,7 +67,7 @@ impl Cask {
         options: PutOptions,
         bytes: impl Stream<Item = Result<Bytes>> + Send,
         seal: impl FnOnce() -> Result<Seal> + Send,
-    ) -> Result<Kept<ObjectInfo>> {
+    ) -> Result<Placed> {
         let key = ObjectKey::new(key)?;
         check_headers(&options)?;
         let room = {
@@ -175,6 +177,27 @@ pub(super) struct Draft {
     pub face: Face,
 }
 
+/// An object that was placed, and what S3 clients are told of it besides.
+#[cfg_attr(not(feature = "s3"), expect(dead_code, reason = "nobody else is told"))]
+pub(super) struct Placed {
+    pub kept: Kept<ObjectInfo>,
+    pub checksums: Vec<Checksum>,
+    keeps_versions: bool,
+}
+
+impl Placed {
+    pub(super) fn of(kept: Kept<ObjectInfo>, row: &ObjectRow, settings: &BucketRow) -> Self {
+        let keeps_versions = settings.versions > 0;
+        Self { kept, checksums: row.face.checksums.clone(), keeps_versions }
+    }
+
+    /// The name of its version, where the bucket keeps some.
+    #[cfg(feature = "s3")]
+    pub(super) fn version(&self) -> Option<String> {
+        self.keeps_versions.then(|| self.kept.item.version.clone())
+    }
+}
+
 /// What else is done in the commit that makes a draft an object.
 pub(super) trait Beside {
     /// How many bytes of the bucket it frees.
@@ -216,7 +239,7 @@ impl Inner {
         draft: &Draft,
         guard: &Guard,
         beside: &impl Beside,
-    ) -> Result<Kept<ObjectInfo>> {
+    ) -> Result<Placed> {
         let owner = object_key(bucket, key);
         let _turn = self.turn(&owner);
         for _ in 0..TRIES {
@@ -252,7 +275,7 @@ impl Inner {
             let subject = format!("{bucket}/{key}");
             let set = self.audit(set, caller, "artifact.put", &subject)?;
             match self.commit(set, told("artifact.pushed", &subject, caller, &item, now)) {
-                Ok(_) => return Ok(Kept { item, created }),
+                Ok(_) => return Ok(Placed::of(Kept { item, created }, &row, &settings)),
                 Err(error) if raced(&error) => {}
                 Err(error) => return Err(error),
             }

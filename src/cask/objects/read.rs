@@ -1,7 +1,7 @@
 //! Objects, found to be read.
 
 use super::{expired, info};
-use crate::cask::format::ObjectRow;
+use crate::cask::format::{BucketRow, ObjectRow};
 use crate::cask::model::ObjectInfo;
 use crate::cask::reading::Opened;
 use crate::cask::store::{Found, object_key, version_key};
@@ -21,19 +21,19 @@ impl Cask {
         key: &str,
         version: Option<&str>,
     ) -> Result<Opened<ObjectInfo>> {
-        self.open_row(bucket, key, version).map(|(opened, _)| opened)
+        self.open_row(bucket, key, version).map(|(opened, _, _)| opened)
     }
 
-    /// Finds an object to read it, and all that is known of it.
+    /// Finds an object to read it, all that is known of it, and whether its bucket keeps versions.
     pub(in crate::cask) fn open_row(
         &self,
         bucket: &str,
         key: &str,
         version: Option<&str>,
-    ) -> Result<(Opened<ObjectInfo>, ObjectRow)> {
+    ) -> Result<(Opened<ObjectInfo>, ObjectRow, bool)> {
         let inner = &self.inner;
         loop {
-            let row = inner.object(bucket, key, version)?;
+            let (row, settings) = inner.look(bucket, key, version)?;
             let hold = inner.reading.hold(&row.blob);
             // Looked at again now that its chunks are held: see `Readers::hold`.
             let is_inline = row.blob.chunks().next().is_none();
@@ -41,7 +41,7 @@ impl Cask {
                 inner.recency.note(bucket, key, inner.now());
                 let (info, blob) = (info(bucket, key, &row), row.blob.clone());
                 let opened = Opened { info, blob, blobs: inner.blobs.clone(), hold };
-                return Ok((opened, row));
+                return Ok((opened, row, settings.versions > 0));
             }
         }
     }
@@ -55,19 +55,29 @@ impl Inner {
         key: &str,
         version: Option<&str>,
     ) -> Result<ObjectRow> {
+        self.look(bucket, key, version).map(|(row, _)| row)
+    }
+
+    fn look(
+        &self,
+        bucket: &str,
+        key: &str,
+        version: Option<&str>,
+    ) -> Result<(ObjectRow, BucketRow)> {
         let settings = self.bucket_row(bucket)?;
         let now = self.now();
         let fresh =
             |found: Found<ObjectRow>| Some(found.row).filter(|row| !expired(&settings, row, now));
         let newest = self.find(&object_key(bucket, key))?.and_then(fresh);
         let Some(version) = version else {
-            return newest.ok_or_else(|| error::object_not_found(bucket, key));
+            let row = newest.ok_or_else(|| error::object_not_found(bucket, key))?;
+            return Ok((row, settings));
         };
         if let Some(newest) = newest.filter(|row| row.version == version) {
-            return Ok(newest);
+            return Ok((newest, settings));
         }
-        self.find(&version_key(bucket, key, version))?
-            .and_then(fresh)
-            .ok_or_else(|| error::version_not_found(bucket, key, version))
+        let before = self.find(&version_key(bucket, key, version))?.and_then(fresh);
+        let row = before.ok_or_else(|| error::version_not_found(bucket, key, version))?;
+        Ok((row, settings))
     }
 }

@@ -113,13 +113,7 @@ pub(super) async fn copy(
             cask.copy_as(&caller, &from, &to, &how, |face| Ok(said.apply(face)))
         })
         .await?;
-    let item = copied.item;
-    let version = api.version_shown(&item).await?;
-    let shown = item.clone();
-    let row = api
-        .work(move |cask| cask.inner.object(&shown.bucket, &shown.key, Some(&shown.version)))
-        .await;
-    let sums = row.map(|row| row.face.checksums).unwrap_or_default();
+    let (version, sums, item) = (copied.version(), copied.checksums, copied.kept.item);
     let mut result = CopyObjectResult {
         e_tag: Some(values::etag(&item.etag.unwrap_or_else(|| item.sha256.to_hex()))),
         last_modified: Some(values::time(item.updated_at)),

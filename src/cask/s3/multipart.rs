@@ -138,13 +138,8 @@ pub(super) async fn complete(
     check_size(api, &upload, &named, size).await?;
     let make = move |row: &_| Ok(Joined::new(row, said));
     let kept = api.cask.complete_with(&caller, &upload, named, guard, make).await;
-    let item = kept.map_err(error::shown)?.item;
-    let version = api.version_shown(&item).await?;
-    let shown = item.clone();
-    let row = api
-        .work(move |cask| cask.inner.object(&shown.bucket, &shown.key, Some(&shown.version)))
-        .await;
-    let sums = row.map(|row| row.face.checksums).unwrap_or_default();
+    let placed = kept.map_err(error::shown)?;
+    let (version, sums, item) = (placed.version(), placed.checksums, placed.kept.item);
     let mut output = CompleteMultipartUploadOutput {
         location: Some(format!("/{}/{}", item.bucket, values::encoded(&item.key, true))),
         e_tag: item.etag.as_deref().map(values::etag),

@@ -115,33 +115,15 @@ pub(super) async fn put(
     };
     let (bucket, key) = (&input.bucket, &input.key);
     let kept = api.cask.put_sealed(&caller, bucket, key, options, bytes, seal).await;
-    let item = kept.map_err(error::shown)?.item;
-    let version = api.version_shown(&item).await?;
-    let row = checksums_of(api, &item).await?;
+    let placed = kept.map_err(error::shown)?;
     let mut output = PutObjectOutput {
-        e_tag: item.etag.as_deref().map(values::etag),
-        checksum_type: checksums::kind(&row),
-        version_id: version,
+        e_tag: placed.kept.item.etag.as_deref().map(values::etag),
+        checksum_type: checksums::kind(&placed.checksums),
+        version_id: placed.version(),
         ..PutObjectOutput::default()
     };
-    show!(output, &row);
+    show!(output, &placed.checksums);
     answer(output)
-}
-
-/// The checksums that were kept with an object that was just put.
-async fn checksums_of(
-    api: &Api,
-    item: &ObjectInfo,
-) -> S3Result<Vec<crate::cask::format::Checksum>> {
-    let item = item.clone();
-    let row = api
-        .work(move |cask| {
-            let found = cask.inner.object(&item.bucket, &item.key, Some(&item.version));
-            // Replaced meanwhile: then nobody knows them any more.
-            Ok(found.map(|row| row.face.checksums).unwrap_or_default())
-        })
-        .await?;
-    Ok(row)
 }
 
 /// `aws-chunked` is how the body came, not what it is.
@@ -164,23 +146,20 @@ pub(super) fn md5_of(text: Option<&str>) -> S3Result<Option<[u8; 16]>> {
 }
 
 impl Api {
-    /// The name of a version, where the bucket keeps some.
-    pub(super) async fn version_shown(&self, item: &ObjectInfo) -> S3Result<Option<String>> {
-        let bucket = item.bucket.clone();
-        let found = self.work(move |cask| cask.bucket(&bucket)).await?;
-        Ok((found.versions > 0).then(|| item.version.clone()))
-    }
-
-    /// Finds an object, or a version of it; `null` is what it is called where none are kept.
+    /// Finds an object, or a version of it; `null` is what it is called where none are kept. The name
+    /// of its version comes with it where the bucket keeps some.
     async fn find(
         &self,
         bucket: &str,
         key: &str,
         version: Option<&str>,
-    ) -> S3Result<(Opened<ObjectInfo>, ObjectRow)> {
+    ) -> S3Result<(Opened<ObjectInfo>, ObjectRow, Option<String>)> {
         let place = (bucket.to_owned(), key.to_owned());
         let version = version.filter(|version| *version != "null").map(str::to_owned);
-        self.work(move |cask| cask.open_row(&place.0, &place.1, version.as_deref())).await
+        let (found, row, keeps_versions) =
+            self.work(move |cask| cask.open_row(&place.0, &place.1, version.as_deref())).await?;
+        let version = keeps_versions.then(|| row.version.clone());
+        Ok((found, row, version))
     }
 }
 
@@ -291,7 +270,8 @@ macro_rules! describe {
 
 pub(super) async fn get(api: &Api, request: S3Request<GetObjectInput>) -> Answer<GetObjectOutput> {
     let input = request.input;
-    let (found, row) = api.find(&input.bucket, &input.key, input.version_id.as_deref()).await?;
+    let (found, row, version) =
+        api.find(&input.bucket, &input.key, input.version_id.as_deref()).await?;
     let conditions = Conditions {
         if_match: input.if_match,
         if_none_match: input.if_none_match,
@@ -300,7 +280,6 @@ pub(super) async fn get(api: &Api, request: S3Request<GetObjectInput>) -> Answer
     };
     conditions.check(&row.etag(), row.updated_at, || s3_error!(NotModified))?;
     let sent = Wish { range: input.range, part: input.part_number }.of(&row)?;
-    let version = api.version_shown(&found.info).await?;
     let checksums = input.checksum_mode.is_some();
     let mut output = describe!(GetObjectOutput, &row, &sent, version, checksums);
     output.tag_count = Some(values::count(row.face.tags.len())).filter(|count| *count > 0);
@@ -318,7 +297,8 @@ pub(super) async fn head(
     request: S3Request<HeadObjectInput>,
 ) -> Answer<HeadObjectOutput> {
     let input = request.input;
-    let (found, row) = api.find(&input.bucket, &input.key, input.version_id.as_deref()).await?;
+    let (_, row, version) =
+        api.find(&input.bucket, &input.key, input.version_id.as_deref()).await?;
     let conditions = Conditions {
         if_match: input.if_match,
         if_none_match: input.if_none_match,
@@ -327,7 +307,6 @@ pub(super) async fn head(
     };
     conditions.check(&row.etag(), row.updated_at, || s3_error!(NotModified))?;
     let sent = Wish { range: input.range, part: input.part_number }.of(&row)?;
-    let version = api.version_shown(&found.info).await?;
     let checksums = input.checksum_mode.is_some();
     let mut output = describe!(HeadObjectOutput, &row, &sent, version, checksums);
     overridden(
