@@ -16,11 +16,12 @@ use serde_json::{Value, json};
 use super::catalogue::Alive;
 use crate::support::daemon::{Daemon, Home};
 use crate::support::http::Http;
-use crate::support::kill_loop::{KillLoop, Work};
+use crate::support::kill_loop::{KillLoop, Work, look_twice};
 use crate::support::number_from_env;
 use crate::support::oracle::{Oracle, Visible};
 use crate::support::pause;
 use crate::support::rng::Rng;
+use crate::support::shim::{Class, Fault, Shim};
 use crate::support::sigv4::{S3, elements};
 use crate::support::sync_walk::at_its_syncs;
 
@@ -402,4 +403,34 @@ fn a_sweeper_that_races_with_the_same_bytes_and_is_killed_loses_nothing() {
     let counts = kills.run(&home, &swept);
     assert!(counts.ok > 0, "nothing was acknowledged: nothing was shown");
     sweeps_clean(&home, &swept.objects);
+}
+
+/// A disk that is full in the middle of an upload refuses it, and nothing of it is left behind.
+#[test]
+fn a_full_disk_in_the_middle_of_an_upload_leaves_nothing_behind() {
+    let (home, token) = start();
+    let objects = Objects::new(token);
+    let oracle = Oracle::open(&home.path().join("journal"));
+    let shim = Shim::new(&home.data(), Class::Write, Fault::EnospcForever);
+    let daemon = home.serve_under(&shim).unwrap();
+    let http = objects.http(&daemon);
+    assert!(objects.put(&http, &oracle, "x", &Rng::new(1).bytes(60_000)).is_some());
+    let before = chunk_files(&home.data());
+    // Once in its first write, once when some of it is written.
+    for at in [1, 3] {
+        shim.arm(at);
+        let large = Rng::new(at).bytes(40 << 20);
+        let refused = http.send("PUT", &path("x/b"), None, &large).unwrap().expect(507);
+        assert_eq!(refused.json()["code"], "disk_full", "{}", refused.text());
+        assert_eq!(http.get(&path("x/b")).unwrap().status, 404);
+        http.get(&path("x/a")).unwrap().expect(200);
+    }
+    let staged = |path: &std::path::PathBuf| path.display().to_string().contains('#');
+    let left: Vec<_> = chunk_files(&home.data()).into_iter().filter(staged).collect();
+    assert!(left.is_empty(), "half-written: {left:?}");
+    daemon.kill();
+    let broken = look_twice(&home, &objects, &oracle);
+    assert!(broken.is_empty(), "{}", broken.join("\n"));
+    sweeps_clean(&home, &objects);
+    assert_eq!(chunk_files(&home.data()), before);
 }
