@@ -5,10 +5,12 @@ SUITE_SCREENSHOTS names a folder for pictures of every page.
 
 import os
 import tempfile
+import time
 from urllib.parse import urlsplit
 
 import requests
 from selenium import webdriver
+from selenium.common.exceptions import SessionNotCreatedException
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
@@ -17,6 +19,17 @@ from suite import PASSWORD, TOKEN, URL, check, done, same
 
 PICTURES = os.environ.get("SUITE_SCREENSHOTS")
 SIZES = {"desk": (1280, 900), "phone": (390, 844)}
+
+
+def started(options):
+    """On a busy machine the browser may end before it has begun: that is no fault of a page."""
+    for patience in (5, 15, None):
+        try:
+            return webdriver.Chrome(options=options, service=Service("/usr/bin/chromedriver"))
+        except SessionNotCreatedException:
+            if patience is None:
+                raise
+            time.sleep(patience)
 
 
 def browser(size, profile):
@@ -31,7 +44,7 @@ def browser(size, profile):
     options.add_argument("--window-size={},{}".format(*size))
     options.add_experimental_option("prefs", {"intl.accept_languages": "en"})
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options=options, service=Service("/usr/bin/chromedriver"))
+    driver = started(options)
     # A window of a desk has a least width; the metrics of the device have none.
     driver.execute_cdp_cmd(
         "Emulation.setDeviceMetricsOverride",

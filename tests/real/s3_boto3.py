@@ -311,6 +311,10 @@ def parts(s3):
     same("no such part", refused(s3.get_object, Bucket="trial", Key="hundred", PartNumber=14)[1], 416)
     attributes = s3.get_object_attributes(Bucket="trial", Key="hundred", ObjectAttributes=["ObjectParts"])
     same("its parts are counted", attributes["ObjectParts"]["TotalPartsCount"], 13)
+    asked = {"Bucket": "trial", "Key": "hundred", "ObjectAttributes": ["ObjectParts"]}
+    some = s3.get_object_attributes(**asked, MaxParts=2, PartNumberMarker=11)["ObjectParts"]
+    sizes = [(part["PartNumber"], part["Size"]) for part in some["Parts"]]
+    same("and listed", (sizes, some["IsTruncated"]), ([(12, 8 << 20), (13, 4 << 20)], False))
 
     key = {"Bucket": "trial", "Key": "by/hand"}
     upload = s3.create_multipart_upload(**key, ContentType="text/x-parts", ChecksumAlgorithm="CRC32")

@@ -4,7 +4,7 @@ use s3s::dto::{
     Checksum, DeleteObjectTaggingInput, DeleteObjectTaggingOutput, GetObjectAclInput,
     GetObjectAclOutput, GetObjectAttributesInput, GetObjectAttributesOutput,
     GetObjectAttributesParts, GetObjectTaggingInput, GetObjectTaggingOutput, ObjectAttributes,
-    PutObjectTaggingInput, PutObjectTaggingOutput, StorageClass,
+    ObjectPart, PutObjectTaggingInput, PutObjectTaggingOutput, StorageClass,
 };
 use s3s::{S3Request, S3Response, S3Result, s3_error};
 
@@ -95,11 +95,10 @@ pub(super) async fn attributes(
         show!(shown, sums);
         shown
     });
-    let parts = row.face.parts.len();
-    let parts = (asked(ObjectAttributes::OBJECT_PARTS) && parts > 0).then(|| {
-        let total_parts_count = Some(values::count(parts));
-        GetObjectAttributesParts { total_parts_count, ..GetObjectAttributesParts::default() }
-    });
+    let limit = values::page(input.max_parts, "max-parts")?;
+    let after = usize::try_from(input.part_number_marker.unwrap_or(0)).unwrap_or(0);
+    let wants_parts = asked(ObjectAttributes::OBJECT_PARTS) && !row.face.parts.is_empty();
+    let parts = wants_parts.then(|| parts_of(&row, after, limit));
     let standard = StorageClass::from_static(StorageClass::STANDARD);
     answer(GetObjectAttributesOutput {
         checksum,
@@ -110,4 +109,26 @@ pub(super) async fn attributes(
         storage_class: asked(ObjectAttributes::STORAGE_CLASS).then_some(standard),
         ..GetObjectAttributesOutput::default()
     })
+}
+
+/// The sizes of the parts that an object came in, behind one of them.
+fn parts_of(row: &ObjectRow, after: usize, limit: usize) -> GetObjectAttributesParts {
+    let count = row.face.parts.len();
+    let numbered = row.face.parts.iter().enumerate().skip(after).take(limit);
+    let shown: Vec<ObjectPart> = numbered
+        .map(|(at, size)| ObjectPart {
+            part_number: Some(values::count(at + 1)),
+            size: Some(values::size(*size)),
+            ..ObjectPart::default()
+        })
+        .collect();
+    let last = after + shown.len();
+    GetObjectAttributesParts {
+        is_truncated: Some(last < count),
+        max_parts: Some(values::count(limit)),
+        next_part_number_marker: (last < count).then(|| values::count(last)),
+        part_number_marker: Some(values::count(after)),
+        parts: Some(shown),
+        total_parts_count: Some(values::count(count)),
+    }
 }
