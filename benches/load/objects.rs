@@ -412,6 +412,8 @@ impl Server {
             (cost.cpu - before) / count * 1e3,
             cost.resident >> 20
         );
+        // The first connection has stood still for too long by now.
+        let mut s3 = S3::connect(&self.address)?;
         for (where_, at) in [("first", 0), ("middle", plan.objects / 2), ("last", plan.objects)] {
             let after = key(at.saturating_sub(1001)).replace("/many/", "").replace('/', "%2F");
             let begun = Instant::now();
