@@ -23,6 +23,7 @@ impl Client {
         Ok(Self { reader: BufReader::new(socket), head, request: Vec::new(), body: Vec::new() })
     }
 
+    #[allow(dead_code, reason = "each bench uses a part of it")]
     pub(crate) fn put(&mut self, path: &str, body: &str) -> io::Result<u16> {
         self.call("PUT", path, body)
     }

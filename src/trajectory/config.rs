@@ -16,11 +16,16 @@ pub const KEYS: &[Key] = &[
         KeyKind::Duration,
         "How long log records are kept, such as \"90d\", where their stream says nothing else. Without it they are kept for ever.",
     ),
+    Key::optional(
+        "trajectory.max_bytes",
+        KeyKind::Bytes,
+        "How many bytes the whole log may take on the disk, such as \"20GiB\"; the oldest records go. Without it only their age counts.",
+    ),
     Key::new(
         "trajectory.segment_bytes",
         KeyKind::Bytes,
         "\"64MiB\"",
-        "How large a file of log records becomes before the next one is begun.",
+        "How many bytes of log records, unpacked, go into one file before it is sealed and the next one begun.",
     )
     .must(Rule::Between(1 << 10, 1 << 30)),
     Key::new(
@@ -43,6 +48,12 @@ pub struct Config {
     pub segment_bytes: u64,
     /// How long one search may take.
     pub query_time: Duration,
+    /// How many bytes the whole log may take on the disk; the oldest segments go.
+    pub max_bytes: Option<u64>,
+    /// Whether a thread seals what is written no more; without it [`Trajectory::seal`] does.
+    ///
+    /// [`Trajectory::seal`]: super::Trajectory::seal
+    pub seals: bool,
     /// How many records one search may look at.
     pub query_rows: u64,
     /// How many streams there may be; records of further ones share a stream.
@@ -56,6 +67,8 @@ impl Default for Config {
             retention: None,
             segment_bytes: 64 << 20,
             query_time: Duration::from_secs(10),
+            max_bytes: None,
+            seals: true,
             query_rows: 50_000_000,
             max_streams: 4096,
         }
@@ -68,6 +81,7 @@ impl Config {
         Ok(Self {
             records: settings.given("trajectory.records", Settings::secret)?.cloned(),
             retention: settings.given("trajectory.retention", Settings::duration)?,
+            max_bytes: settings.given("trajectory.max_bytes", Settings::bytes)?,
             segment_bytes: settings.bytes("trajectory.segment_bytes")?,
             query_time: settings.duration("trajectory.query_time")?,
             ..Self::default()

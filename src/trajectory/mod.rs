@@ -31,7 +31,7 @@
 //! # }
 //! ```
 
-mod batches;
+mod active;
 #[cfg(feature = "cli")]
 pub mod cli;
 #[cfg(feature = "client")]
@@ -39,27 +39,25 @@ pub mod client;
 mod config;
 mod disk;
 mod error;
-mod frame;
-mod histogram;
+mod figures;
 #[cfg(feature = "http")]
 mod http;
-mod index;
-mod ingest;
-mod matcher;
+mod intake;
+mod keeper;
 mod model;
-mod payload;
-mod poison;
-mod query;
 mod recovery;
+mod retention;
+mod scalar;
 #[cfg(feature = "script")]
 pub mod script;
-mod segment;
+mod sealed;
+mod search;
 mod shelf;
 mod streams;
 mod tail;
-#[cfg(feature = "http")]
-mod unpack;
-mod writer;
+mod template;
+mod tokens;
+mod varint;
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -68,33 +66,39 @@ use std::thread::JoinHandle;
 
 use serde::Serialize;
 
+pub use active::segment::Damage;
 pub use config::{Config, KEYS};
 pub use disk::{Disk, DiskFile, Folder};
 pub use error::{BATCH_MAX, FIELDS_MAX, RECORD_MAX};
-pub use histogram::{BUCKETS_DEFAULT, BUCKETS_MAX, Bucket, Histogram};
 #[cfg(feature = "http")]
 pub use http::routes;
-pub use ingest::{Ingested, Rejected};
+pub use intake::outcome::{Ingested, Rejected};
 pub use model::{DEFAULT_STREAM, Kept, Level, OTHER_STREAM, Receipt, Record};
-pub use query::{Filter, LIMIT_DEFAULT, LIMIT_MAX, Order, Page, Query};
-pub use segment::Damage;
+pub use search::filter::Filter;
+pub use search::histogram::{BUCKETS_DEFAULT, BUCKETS_MAX, Bucket, Histogram};
+pub use search::query::{LIMIT_DEFAULT, LIMIT_MAX, Order, Page, Query};
+pub use search::values::{TopValues, VALUES_DEFAULT, VALUES_MAX, ValueCount};
 pub use streams::{Settings as StreamSettings, Stream};
 pub use tail::{Event as TailEvent, Tail};
+pub use template::{DEFAULT_TEMPLATE, write_out};
 
 use crate::kernel::access::Caller;
-use crate::kernel::clock::{Clock, Time, parse_duration};
+use crate::kernel::clock::{Clock, Time};
 use crate::kernel::error::{Fault, Result};
 use crate::kernel::feed::{Audit, Idempotency};
 use crate::kernel::name::{Digest, Name};
 use crate::kernel::records::SharedRecords;
-use batches::Batches;
-use payload::{Batch, BatchId, Tally};
-use poison::Door;
-use query::Budget;
-use segment::{Segment, newest};
-use shelf::Shelf;
-use streams::Streams;
-use writer::{Job, Queue, Writer};
+use active::batches::Batches;
+use active::frame;
+use active::payload::{Batch, BatchId, Tally};
+use active::poison::Door;
+use active::writer::{Job, Queue, Writer};
+use intake::line::Line;
+use keeper::Keeper;
+use retention::{Limits, Plan};
+use search::query::Budget;
+use shelf::{Part, Shelf};
+use streams::{Gate, Streams};
 
 /// What a log is opened over.
 pub struct Parts {
@@ -113,7 +117,6 @@ pub struct Parts {
 pub struct Trajectory(Arc<Engine>);
 
 struct Engine {
-    disk: Arc<dyn Disk>,
     shelf: Arc<Shelf>,
     queue: Arc<Queue>,
     door: Arc<Door>,
@@ -122,7 +125,9 @@ struct Engine {
     config: Config,
     dropped: u64,
     filtered: AtomicU64,
-    writer: Mutex<Option<JoinHandle<()>>>,
+    keeper: Arc<Keeper>,
+    /// The writer's, and the keeper's where it has one.
+    threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
 /// Figures of a log.
@@ -134,6 +139,8 @@ pub struct Stats {
     pub bytes: u64,
     /// How many segments it has.
     pub segments: usize,
+    /// How many of them are sealed.
+    pub sealed: usize,
     /// The number of its newest record.
     pub last_seq: u64,
     /// How many bytes of unfinished frames were cut off when it was opened.
@@ -157,12 +164,14 @@ impl Trajectory {
         let Parts { disk, records, clock, config } = parts;
         let found = recovery::recover(&disk)?;
         let last_seq = found.next_seq - 1;
-        let shelf = Arc::new(Shelf::new(found.segments, found.damage, last_seq));
+        let shelf = Arc::new(Shelf::new(found.parts, found.damage, last_seq));
         let known: HashSet<String> = shelf.streams().into_keys().collect();
         let streams = Streams::open(records, known, config.max_streams)?;
         let (queue, door) = (Arc::new(Queue::default()), Arc::new(Door::default()));
+        let keeper =
+            Arc::new(Keeper::new(disk.clone(), shelf.clone(), door.clone(), clock.clone()));
         let writer = Writer {
-            disk: disk.clone(),
+            disk,
             shelf: shelf.clone(),
             queue: queue.clone(),
             door: door.clone(),
@@ -170,10 +179,14 @@ impl Trajectory {
             batches: Batches::rebuild(found.ids, clock.now()),
             next_seq: found.next_seq,
             segment_bytes: config.segment_bytes,
+            builder: frame::Builder::new()?,
+            keeper: config.seals.then(|| keeper.clone()),
         };
-        let writer = Mutex::new(Some(writer.start()?));
+        let mut threads = vec![writer.start()?];
+        if config.seals {
+            threads.push(keeper.start()?);
+        }
         Ok(Self(Arc::new(Engine {
-            disk,
             shelf,
             queue,
             door,
@@ -182,7 +195,8 @@ impl Trajectory {
             config,
             dropped: found.dropped,
             filtered: AtomicU64::new(0),
-            writer,
+            keeper,
+            threads: Mutex::new(threads),
         })))
     }
 
@@ -191,11 +205,12 @@ impl Trajectory {
     pub fn append(&self, records: Vec<Record>) -> Result<Receipt> {
         let mut faults = Vec::new();
         let mut batch = Batch::default();
-        for (index, mut record) in records.into_iter().enumerate() {
-            match checked(&mut record) {
+        let mut gate = self.0.streams.gate();
+        for (index, record) in records.iter().enumerate() {
+            match checked(Line::of(record)) {
                 Err(why) => faults.push(Fault::new(format!("/{index}"), why)),
-                Ok(()) if faults.is_empty() => self.admit(&mut batch, record),
-                Ok(()) => {}
+                Ok(line) if faults.is_empty() => self.admit(&mut gate, &mut batch, line),
+                Ok(_) => {}
             }
         }
         if !faults.is_empty() {
@@ -235,7 +250,7 @@ impl Trajectory {
     ) -> Result<Ingested> {
         let log = self.clone();
         let prepared = crate::kernel::off_thread(move || {
-            let body = unpack::unpack(&body, coding.as_deref())?;
+            let body = intake::unpack::unpack(&body, coding.as_deref())?;
             log.prepare(&body, retry.as_ref())
         });
         let Prepared { batch, mut outcome, id } = prepared.await?;
@@ -256,8 +271,9 @@ impl Trajectory {
         }
         self.0.door.pass()?;
         let mut batch = Batch::default();
-        let outcome = ingest::read(body, self.0.clock.now(), |record| {
-            self.admit(&mut batch, record);
+        let mut gate = self.0.streams.gate();
+        let outcome = intake::json::read(body, self.0.clock.now(), &mut |line| {
+            self.admit(&mut gate, &mut batch, line);
         })?;
         let id = retry.map(|retry| BatchId {
             key: first_bytes(&Digest::of(retry.key.as_bytes())),
@@ -268,9 +284,9 @@ impl Trajectory {
         Ok(Prepared { batch, outcome, id })
     }
 
-    fn admit(&self, batch: &mut Batch, mut record: Record) {
-        if self.0.streams.admit(&mut record) {
-            batch.push(&record);
+    fn admit(&self, gate: &mut Gate<'_>, batch: &mut Batch, mut line: Line<'_>) {
+        if gate.admit(&mut line) {
+            batch.push(&line);
         } else {
             self.0.filtered.fetch_add(1, Ordering::Relaxed);
         }
@@ -283,13 +299,20 @@ impl Trajectory {
 
     /// Finds records.
     pub fn query(&self, query: &Query) -> Result<Page> {
-        query::run(&self.0.shelf, query, self.budget(), self.0.clock.as_ref())
+        search::query::run(&self.0.shelf, query, self.budget(), self.0.clock.as_ref())
     }
 
     /// Counts records by time and level, in at most `buckets` stretches.
     pub fn histogram(&self, filter: &Filter, buckets: usize) -> Result<Histogram> {
         let buckets = buckets.clamp(1, BUCKETS_MAX);
-        histogram::run(&self.0.shelf, filter, buckets, self.budget(), self.0.clock.as_ref())
+        search::histogram::run(&self.0.shelf, filter, buckets, self.budget(), self.0.clock.as_ref())
+    }
+
+    /// Counts the values of a field, and lists the `limit` most frequent.
+    pub fn values(&self, filter: &Filter, field: &str, limit: usize) -> Result<TopValues> {
+        let limit = limit.clamp(1, VALUES_MAX);
+        let clock = self.0.clock.as_ref();
+        search::values::run(&self.0.shelf, filter, field, limit, self.budget(), clock)
     }
 
     /// Follows what comes in, after the record with this number or from now on.
@@ -359,40 +382,41 @@ impl Trajectory {
         }
     }
 
-    /// Removes the segments whose records are all older than their streams keep them. Answers how
-    /// many went. Only whole segments go, so that a query sees one wholly or not at all.
+    /// Removes what is older than its stream keeps it, or more than it may have: whole segments, so
+    /// that a query sees one wholly or not at all. Answers how many went.
     pub fn tidy(&self) -> Result<usize> {
         let settings = self.0.streams.all();
-        let kept_for = |stream: &str| {
-            let own = settings.get(stream).and_then(|settings| settings.retention.as_deref());
-            own.and_then(|text| parse_duration(text).ok()).or(self.0.config.retention)
-        };
-        let now = self.0.clock.now();
-        let is_old = |segment: &Arc<Segment>| {
-            segment.with(|contents| {
-                !contents.streams.is_empty()
-                    && contents.streams.iter().all(|(stream, tally)| {
-                        kept_for(stream)
-                            .is_some_and(|kept| now.since(newest(tally, contents.written)) > kept)
-                    })
-            })
-        };
-        if self.0.shelf.active().as_ref().is_some_and(is_old) {
+        let config = &self.0.config;
+        let limits = Limits { retention: config.retention, max_bytes: config.max_bytes };
+        let plan = || Plan::new(self.0.clock.now(), limits, &settings, &self.0.shelf.parts());
+        let active = self.0.shelf.active().map(Part::Frames);
+        if active.is_some_and(|active| active.count() > 0 && plan().drops(&active)) {
             self.rotate()?;
         }
-        let mut segments = self.0.shelf.segments();
-        segments.pop();
-        segments.retain(is_old);
-        for segment in &segments {
-            recovery::remove(self.0.disk.as_ref(), segment)?;
-            self.0.shelf.change_segments(|all| all.retain(|one| one.name != segment.name));
-            self.0.shelf.forget_damage(&segment.name);
-            tracing::info!(segment = %segment.name, "a segment of the log was too old and is gone");
+        let plan = plan();
+        let mut parts = self.0.shelf.parts();
+        parts.pop();
+        let mut gone = 0;
+        for part in &parts {
+            gone += usize::from(plan.apply(&self.0.keeper, part)?);
         }
-        if !segments.is_empty() {
+        if gone > 0 {
             self.0.streams.know(self.0.shelf.streams().into_keys().collect());
         }
-        Ok(segments.len())
+        Ok(gone)
+    }
+
+    /// Seals every file that is written no more, and puts small segments together: what the keeper
+    /// does by itself where `seals` is on. Answers how often it did.
+    pub fn seal(&self) -> Result<usize> {
+        let mut done = 0;
+        let failed = |source| error::io("seal a segment", source);
+        while self.0.keeper.seal_next(&mut || true).map_err(failed)?
+            || self.0.keeper.merge_next(&mut || true).map_err(failed)?
+        {
+            done += 1;
+        }
+        Ok(done)
     }
 
     /// Begins a new segment, if there is anything in the one that is written to.
@@ -404,16 +428,20 @@ impl Trajectory {
         rotated.recv().map_err(|_gone| error::ended())
     }
 
-    /// Reads every frame of every segment and tells all damage, also what was known before.
+    /// Reads everything and tells all damage, also what was known before.
     pub fn check(&self) -> Result<Vec<Damage>> {
-        for segment in self.0.shelf.segments() {
-            let extents = segment.with(|contents| contents.extents.clone());
-            for extent in extents {
-                let damage = segment.visit(&extent, |_, _| true);
-                let damage =
-                    damage.map_err(|source| error::io(format!("read {}", segment.name), source))?;
-                self.0.shelf.report(damage);
-            }
+        for part in self.0.shelf.parts() {
+            let found = match &part {
+                Part::Frames(segment) => {
+                    let extents = segment.with(|contents| contents.extents.clone());
+                    let all = extents.iter().map(|extent| segment.visit(extent, |_, _| true));
+                    all.collect::<std::io::Result<Vec<_>>>().map(|found| found.concat())
+                }
+                Part::Sealed(sealed) => sealed.check(),
+            };
+            let found =
+                found.map_err(|source| error::io(format!("read {}", part.name()), source))?;
+            self.0.shelf.report(found);
         }
         Ok(self.damage())
     }
@@ -436,14 +464,12 @@ impl Trajectory {
 
     /// Figures.
     pub fn stats(&self) -> Stats {
-        let segments = self.0.shelf.segments();
-        let sum = |look: fn(&segment::Contents) -> u64| {
-            segments.iter().map(|segment| segment.with(look)).sum()
-        };
+        let parts = self.0.shelf.parts();
         Stats {
-            records: sum(segment::Contents::count),
-            bytes: sum(|contents| contents.end),
-            segments: segments.len(),
+            records: parts.iter().map(Part::count).sum(),
+            bytes: parts.iter().map(Part::bytes).sum(),
+            segments: parts.len(),
+            sealed: parts.iter().filter(|part| matches!(part, Part::Sealed(_))).count(),
             last_seq: self.0.shelf.last_seq(),
             dropped_bytes: self.0.dropped,
             filtered: self.0.filtered.load(Ordering::Relaxed),
@@ -466,23 +492,20 @@ impl std::fmt::Debug for Trajectory {
 impl Drop for Engine {
     fn drop(&mut self) {
         self.queue.end();
-        let writer = self.writer.get_mut().unwrap_or_else(PoisonError::into_inner).take();
-        if writer.is_some_and(|writer| writer.join().is_err()) {
-            tracing::error!("the writer of the log panicked");
+        self.keeper.end();
+        for thread in self.threads.get_mut().unwrap_or_else(PoisonError::into_inner).drain(..) {
+            if thread.join().is_err() {
+                tracing::error!("a thread of the log panicked");
+            }
         }
     }
 }
 
 /// Checks a record that a program made, and its stream's name.
-fn checked(record: &mut Record) -> Result<(), String> {
-    if record.stream.is_empty() {
-        DEFAULT_STREAM.clone_into(&mut record.stream);
-    }
-    let name = Name::new(&record.stream).map_err(|why| why.detail().to_owned())?;
-    if name.as_str() != record.stream {
-        name.as_str().clone_into(&mut record.stream);
-    }
-    ingest::check_size(record)
+fn checked(mut line: Line<'_>) -> Result<Line<'_>, String> {
+    line.stream = intake::line::stream_name(line.stream)?;
+    line.check_size()?;
+    Ok(line)
 }
 
 fn first_bytes<const N: usize>(digest: &Digest) -> [u8; N] {

@@ -1,5 +1,6 @@
 //! Streams: which records of a stream are kept, and how long.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
@@ -8,7 +9,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::error;
-use super::model::{DEFAULT_STREAM, Level, OTHER_STREAM, Record};
+use super::intake::line::Line;
+use super::model::{DEFAULT_STREAM, Level, OTHER_STREAM};
+use super::scalar::Scalar;
+use super::template;
 use crate::kernel::clock::{Time, parse_duration};
 use crate::kernel::error::{Fault, Result};
 use crate::kernel::feed::{self, Audit};
@@ -26,8 +30,13 @@ pub struct Settings {
     pub levels: Option<Vec<Level>>,
     /// Only these fields are kept; all when absent.
     pub keep: Option<Vec<String>>,
+    /// How a record is written out as a line, with `{time}`, `{level}`, `{message}` and the names of
+    /// fields in braces.
+    pub template: Option<String>,
     /// How long records are kept, such as `30d`; as the whole log when absent.
     pub retention: Option<String>,
+    /// How many bytes they may take on the disk; the oldest go.
+    pub max_bytes: Option<u64>,
 }
 
 /// A stream: its settings and what it holds.
@@ -61,6 +70,53 @@ impl Versioned for SettingsV1 {
     type Previous = Nothing;
 }
 
+#[derive(Debug, Encode, Decode)]
+struct SettingsV2 {
+    levels: Option<Vec<u8>>,
+    keep: Option<Vec<String>>,
+    template: Option<String>,
+    retention: Option<String>,
+    max_bytes: Option<u64>,
+}
+
+impl Versioned for SettingsV2 {
+    const MARKER: &'static str = "stream.v2";
+    type Previous = SettingsV1;
+}
+
+impl From<SettingsV1> for SettingsV2 {
+    fn from(old: SettingsV1) -> Self {
+        let SettingsV1 { levels, keep, retention } = old;
+        Self { levels, keep, template: None, retention, max_bytes: None }
+    }
+}
+
+impl From<SettingsV2> for Settings {
+    fn from(row: SettingsV2) -> Self {
+        let levels = |codes: Vec<u8>| codes.into_iter().filter_map(Level::from_code).collect();
+        Self {
+            levels: row.levels.map(levels),
+            keep: row.keep,
+            template: row.template,
+            retention: row.retention,
+            max_bytes: row.max_bytes,
+        }
+    }
+}
+
+impl From<&Settings> for SettingsV2 {
+    fn from(settings: &Settings) -> Self {
+        let codes = |levels: &Vec<Level>| levels.iter().map(|level| level.code()).collect();
+        Self {
+            levels: settings.levels.as_ref().map(codes),
+            keep: settings.keep.clone(),
+            template: settings.template.clone(),
+            retention: settings.retention.clone(),
+            max_bytes: settings.max_bytes,
+        }
+    }
+}
+
 impl Settings {
     /// Reads settings as a client sends them. Every fault is named, and so is what this build
     /// cannot do: nothing is taken and then not done.
@@ -89,10 +145,20 @@ impl Settings {
                     .filter(|text| parse_duration(text).is_ok_and(|kept| !kept.is_zero()))
                     .map(|text| settings.retention = Some(text.to_owned()))
                     .ok_or("is a duration such as \"30d\""),
-                "template" | "max_bytes" | "forward" => Err("is not available yet: leave it out"),
+                "max_bytes" => value
+                    .as_u64()
+                    .filter(|bytes| *bytes > 0)
+                    .map(|bytes| settings.max_bytes = Some(bytes))
+                    .ok_or("is a number of bytes"),
+                "template" => value
+                    .as_str()
+                    .filter(|text| template::is_sound(text))
+                    .map(|text| settings.template = Some(text.to_owned()))
+                    .ok_or("is a text such as \"{time} {level} {message}\", with names in braces and `{{` for a brace"),
+                "forward" => Err("is not available yet: leave it out"),
                 // What a GET answers may be sent back.
                 "name" | "records" | "first" | "last" => Ok(()),
-                _ => Err("is no setting of a stream: levels, keep, retention"),
+                _ => Err("is no setting of a stream: levels, keep, template, retention, max_bytes"),
             };
             if let Err(why) = known {
                 faults.push(Fault::new(pointer, why));
@@ -102,12 +168,12 @@ impl Settings {
     }
 
     /// Whether a record is kept; takes from it the fields that are not.
-    fn filter(&self, record: &mut Record) -> bool {
-        if self.levels.as_ref().is_some_and(|levels| !levels.contains(&record.level)) {
+    fn filter(&self, line: &mut Line<'_>) -> bool {
+        if self.levels.as_ref().is_some_and(|levels| !levels.contains(&line.level)) {
             return false;
         }
         if let Some(keep) = &self.keep {
-            record.fields.retain(|name, _| keep.contains(name));
+            line.fields.retain(|(name, _)| keep.iter().any(|kept| kept == name));
         }
         true
     }
@@ -117,10 +183,12 @@ fn texts(value: &Value) -> Option<Vec<String>> {
     value.as_array()?.iter().map(|item| item.as_str().map(str::to_owned)).collect()
 }
 
+type All = BTreeMap<String, Arc<Settings>>;
+
 /// The settings of all streams, and which streams there are.
 pub(super) struct Streams {
     records: SharedRecords,
-    settings: RwLock<BTreeMap<String, Arc<Settings>>>,
+    settings: RwLock<Arc<All>>,
     known: Mutex<HashSet<String>>,
     max: usize,
 }
@@ -134,39 +202,33 @@ impl Streams {
         let mut settings = BTreeMap::new();
         for row in records.scan(&Scan::prefix("stream/"))? {
             let name = row.key.trim_start_matches("stream/").to_owned();
-            let kept: SettingsV1 = decode(&row.value)?;
-            let levels =
-                kept.levels.map(|codes| codes.into_iter().filter_map(Level::from_code).collect());
-            settings.insert(
-                name,
-                Arc::new(Settings { levels, keep: kept.keep, retention: kept.retention }),
-            );
+            let kept: SettingsV2 = decode(&row.value)?;
+            settings.insert(name, Arc::new(kept.into()));
         }
-        Ok(Self { records, settings: RwLock::new(settings), known: Mutex::new(known), max })
+        let settings = RwLock::new(Arc::new(settings));
+        Ok(Self { records, settings, known: Mutex::new(known), max })
     }
 
     pub(super) fn get(&self, name: &str) -> Option<Arc<Settings>> {
-        self.settings.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+        self.all().get(name).cloned()
     }
 
-    pub(super) fn all(&self) -> BTreeMap<String, Arc<Settings>> {
+    /// The settings of all streams as of now.
+    pub(super) fn all(&self) -> Arc<All> {
         self.settings.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn change<T>(&self, change: impl FnOnce(&mut All) -> T) -> T {
+        let mut place = self.settings.write().unwrap_or_else(PoisonError::into_inner);
+        change(Arc::make_mut(&mut place))
     }
 
     /// Keeps settings; answers whether the stream had none before.
     pub(super) fn put(&self, name: &Name, settings: Settings, audit: &Audit) -> Result<bool> {
-        let row = SettingsV1 {
-            levels: settings
-                .levels
-                .as_ref()
-                .map(|levels| levels.iter().map(|level| level.code()).collect()),
-            keep: settings.keep.clone(),
-            retention: settings.retention.clone(),
-        };
+        let row = SettingsV2::from(&settings);
         let set = ChangeSet::new().put(format!("stream/{name}"), Expect::Any, encode(&row)?);
         self.records.apply(feed::audit(set, audit)?)?;
-        let mut all = self.settings.write().unwrap_or_else(PoisonError::into_inner);
-        Ok(all.insert(name.to_string(), Arc::new(settings)).is_none())
+        Ok(self.change(|all| all.insert(name.to_string(), Arc::new(settings)).is_none()))
     }
 
     /// Forgets settings; answers whether there were any.
@@ -176,30 +238,27 @@ impl Streams {
         }
         let set = ChangeSet::new().delete(format!("stream/{name}"), Expect::Any);
         self.records.apply(feed::audit(set, audit)?)?;
-        self.settings.write().unwrap_or_else(PoisonError::into_inner).remove(name);
+        self.change(|all| all.remove(name));
         Ok(true)
     }
 
-    /// Prepares a record as its stream wants it; false when the stream does not keep it. Streams
-    /// beyond the bound share one, and the record remembers which it was meant for.
-    pub(super) fn admit(&self, record: &mut Record) -> bool {
-        if let Some(settings) = self.get(&record.stream)
-            && !settings.filter(record)
-        {
-            return false;
-        }
+    /// What a batch passes through: the settings as of now.
+    pub(super) fn gate(&self) -> Gate<'_> {
+        Gate { streams: self, settings: self.all(), last: String::new() }
+    }
+
+    /// Whether a stream is there, or may be begun.
+    fn may_be(&self, stream: &str) -> bool {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.contains(&record.stream) {
+        if known.contains(stream) {
             return true;
         }
-        let reserved = record.stream == DEFAULT_STREAM || record.stream == OTHER_STREAM;
-        if reserved || known.len() < self.max {
-            known.insert(record.stream.clone());
-        } else {
-            let meant = std::mem::replace(&mut record.stream, OTHER_STREAM.to_owned());
-            record.fields.insert("stream".to_owned(), Value::String(meant));
+        let reserved = stream == DEFAULT_STREAM || stream == OTHER_STREAM;
+        let may_be = reserved || known.len() < self.max;
+        if may_be {
+            known.insert(stream.to_owned());
         }
-        true
+        may_be
     }
 
     /// Says anew which streams there are, when segments went.
@@ -212,6 +271,38 @@ impl Streams {
     }
 }
 
+/// Prepares the records of one batch as their streams want them.
+pub(super) struct Gate<'s> {
+    streams: &'s Streams,
+    settings: Arc<All>,
+    /// The stream that was let through last: mostly the next one is the same.
+    last: String,
+}
+
+impl Gate<'_> {
+    /// Whether the stream of a record keeps it. Streams beyond the bound share one, and the record
+    /// remembers which it was meant for.
+    pub(super) fn admit(&mut self, line: &mut Line<'_>) -> bool {
+        if !self.settings.is_empty()
+            && let Some(settings) = self.settings.get(line.stream.as_ref())
+            && !settings.filter(line)
+        {
+            return false;
+        }
+        if line.stream == self.last {
+            return true;
+        }
+        if self.streams.may_be(&line.stream) {
+            self.last.clear();
+            self.last.push_str(&line.stream);
+        } else {
+            let meant = std::mem::replace(&mut line.stream, Cow::Borrowed(OTHER_STREAM));
+            line.set("stream", Scalar::Text(meant));
+        }
+        true
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -220,22 +311,23 @@ mod tests {
 
     #[test]
     fn every_fault_of_settings_is_named() {
-        let bad = json!({"levels": ["LOUD"], "keep": 1, "retention": "soon", "template": "x", "extra": 1, "max_bytes": null});
+        let bad = json!({"levels": ["LOUD"], "keep": 1, "retention": "soon", "template": "{x", "extra": 1, "forward": 1, "max_bytes": null});
         let error = Settings::read(&bad).unwrap_err();
         let pointers: Vec<_> = error.faults().iter().map(|fault| fault.pointer.as_str()).collect();
-        assert_eq!(pointers, ["/levels", "/keep", "/retention", "/template", "/extra"]);
-        assert!(error.faults()[3].detail.contains("not available yet"));
+        assert_eq!(pointers, ["/levels", "/keep", "/retention", "/template", "/extra", "/forward"]);
+        assert!(error.faults()[5].detail.contains("not available yet"));
     }
 
     #[test]
     fn streams_beyond_the_bound_share_one() {
         let streams = Streams::open(Arc::new(MemoryRecords::new()), HashSet::new(), 2).unwrap();
         let mut seen = Vec::new();
+        let mut gate = streams.gate();
         for name in ["a", "b", "c", "a", "default"] {
-            let mut record = Record::new(Time(0), Level::Info, name, "x");
-            assert!(streams.admit(&mut record));
-            seen.push(record.stream.clone());
-            assert_eq!(record.fields.contains_key("stream"), name == "c");
+            let mut line = Line::new(Time(0), Level::Info, name, "x");
+            assert!(gate.admit(&mut line));
+            seen.push(line.stream.to_string());
+            assert_eq!(!line.fields.is_empty(), name == "c");
         }
         assert_eq!(seen, ["a", "b", "_other", "a", "default"]);
     }

@@ -9,17 +9,23 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
+use super::active::payload::{Raw, Records, Shape};
+use super::active::segment::{Extent, Segment};
 use super::error;
 use super::model::Kept;
-use super::payload::Records;
-use super::query::Filter;
-use super::shelf::Shelf;
+use super::sealed::Sealed;
+use super::sealed::block::{Block, Failed, Whole};
+use super::search::filter::Filter;
+use super::search::select::select;
+use super::shelf::{Part, Shelf};
 use crate::kernel::error::Result;
 
 /// A live follower that is so many records behind is brought to the front.
 const BEHIND_MAX: u64 = 100_000;
 /// A step looks at so many records.
 const STEP_ROWS: u64 = 50_000;
+/// So much of a sealed segment is looked at in one go.
+const STRETCH: u64 = 20_000;
 /// A step answers at most so many records.
 const STEP_ITEMS: usize = 500;
 /// A step ends when its records weigh so much.
@@ -107,59 +113,212 @@ impl Tail {
     /// Reads what stands together from the next record on; false when there is no more room.
     fn look(&mut self, events: &mut Vec<Event>, weight: &mut usize) -> Result<bool> {
         let next = self.seen + 1;
-        let filter = &self.filter;
-        let mut seen = self.seen;
-        let mut room = true;
-        let mut one = |seq: u64, raw: &super::payload::Raw<'_>| {
-            if seq <= seen {
-                return true;
-            }
-            if !room {
-                return false;
-            }
-            seen = seq;
-            if filter.takes(raw) {
-                *weight += raw.weight();
-                let kept = Kept { seq, record: raw.to_record() };
-                events.push(Event::Record(Box::new(kept)));
-                room = events.len() < STEP_ITEMS && *weight < STEP_BYTES;
-            }
-            room
-        };
         if let Some(fresh) = self.shelf.fresh(next) {
-            for (seq, raw) in (fresh.first_seq..).zip(Records::new(&fresh.records)) {
-                if !raw.is_some_and(|raw| one(seq, &raw)) {
+            let mut step = Step::new(&self.filter, self.seen, events, weight);
+            for (seq, raw) in (fresh.first_seq..).zip(Records::new(&fresh.records, Shape::Typed)) {
+                if !raw.is_some_and(|raw| step.take(seq, &raw)) {
                     break;
                 }
             }
-        } else if let Some((segment, extent)) = self.place_of(next) {
-            let damage = segment
-                .visit(&extent, one)
-                .map_err(|source| error::io(format!("read {}", segment.name), source))?;
-            self.shelf.report(damage);
+            self.seen = step.seen;
+            return Ok(step.room);
         }
-        self.seen = seen;
-        Ok(room)
+        match self.place_of(next) {
+            Some(Place::Frames(segment, extent)) => {
+                let mut step = Step::new(&self.filter, self.seen, events, weight);
+                let damage = segment
+                    .visit(&extent, |seq, raw| step.take(seq, raw))
+                    .map_err(|source| error::io(format!("read {}", segment.name), source))?;
+                self.seen = step.seen;
+                let room = step.room;
+                self.shelf.report(damage);
+                Ok(room)
+            }
+            Some(Place::Sealed(sealed)) => self.look_at_sealed(&sealed, events),
+            None => Ok(true),
+        }
     }
 
-    fn place_of(&self, seq: u64) -> Option<(Arc<super::segment::Segment>, super::segment::Extent)> {
-        self.shelf.segments().into_iter().rev().find_map(|segment| {
-            let extent = segment.with(|contents| {
-                let at = contents.extents.partition_point(|extent| extent.next_seq() <= seq);
-                contents.extents.get(at).filter(|extent| extent.first_seq <= seq).copied()
-            });
-            extent.map(|extent| (segment, extent))
+    /// Reads the next stretch of a sealed segment: its rows stand by stream, and are put in order.
+    fn look_at_sealed(&mut self, sealed: &Sealed, events: &mut Vec<Event>) -> Result<bool> {
+        let next = self.seen + 1;
+        let mut until = sealed.next_seq.min(next + STRETCH) - 1;
+        let mut stretch = Stretch::default();
+        for (number, info) in sealed.footer.blocks.iter().enumerate() {
+            if info.last_seq >= next && info.first_seq <= until {
+                let looked = stretch.look(sealed, number, &self.filter, next..=until);
+                self.settle(looked, sealed, &mut stretch)?;
+            }
+        }
+        stretch.rows.sort_unstable();
+        let room = STEP_ITEMS - events.len().min(STEP_ITEMS);
+        if stretch.rows.len() > room {
+            stretch.rows.truncate(room.max(1));
+            until = stretch.rows.last().map_or(until, |(seq, ..)| *seq);
+        }
+        let missing =
+            (until + 1 - next) - stretch.there.iter().filter(|seq| **seq <= until).count() as u64;
+        let kept = self.records(sealed, &stretch.rows)?;
+        events.extend(kept.into_iter().map(|kept| Event::Record(Box::new(kept))));
+        if sealed.has_holes() && missing > 0 {
+            events.push(Event::Gap { skipped: missing, until });
+        }
+        self.seen = until;
+        Ok(events.len() < STEP_ITEMS)
+    }
+
+    fn settle(
+        &self,
+        looked: std::result::Result<(), Failed>,
+        sealed: &Sealed,
+        stretch: &mut Stretch,
+    ) -> Result<()> {
+        let mut damage = std::mem::take(&mut stretch.damage);
+        match looked {
+            Ok(()) => {}
+            Err(Failed::Damaged(found)) => damage.push(*found),
+            Err(Failed::Io(source)) => {
+                return Err(error::io(format!("read {}", sealed.name), source));
+            }
+        }
+        self.shelf.report(damage);
+        Ok(())
+    }
+
+    /// The records of some rows, in their order.
+    fn records(&self, sealed: &Sealed, rows: &[(u64, usize, u32)]) -> Result<Vec<Kept>> {
+        let mut kept = Vec::new();
+        let blocks: std::collections::BTreeSet<usize> =
+            rows.iter().map(|(_, block, _)| *block).collect();
+        let mut scratch = Vec::new();
+        for number in blocks {
+            let Some(info) = sealed.footer.blocks.get(number) else { continue };
+            let read = || -> std::result::Result<(), Failed> {
+                let block = Block::open(sealed, info)?;
+                let whole = Whole::read(&block)?;
+                for (seq, _, row) in rows.iter().filter(|(_, block, _)| *block == number) {
+                    let record = whole.raw(*row as usize, &mut scratch).to_record();
+                    kept.push(Kept { seq: *seq, record });
+                }
+                Ok(())
+            };
+            let mut read = read;
+            self.settle(read(), sealed, &mut Stretch::default())?;
+        }
+        kept.sort_by_key(|kept| kept.seq);
+        Ok(kept)
+    }
+
+    fn place_of(&self, seq: u64) -> Option<Place> {
+        self.shelf.parts().into_iter().rev().find_map(|part| match part {
+            Part::Sealed(sealed) => {
+                let holds = (sealed.first_seq..sealed.next_seq).contains(&seq);
+                holds.then_some(Place::Sealed(sealed))
+            }
+            Part::Frames(segment) => {
+                let extent = segment.with(|contents| {
+                    let at = contents.extents.partition_point(|extent| extent.next_seq() <= seq);
+                    contents.extents.get(at).filter(|extent| extent.first_seq <= seq).copied()
+                });
+                extent.map(|extent| Place::Frames(segment, extent))
+            }
         })
     }
 
-    /// The number of the first record at `seq` or later that some extent holds.
+    /// The number of the first record at `seq` or later that some part holds.
     fn next_place(&self, seq: u64) -> Option<u64> {
-        let firsts = self.shelf.segments().into_iter().filter_map(|segment| {
-            segment.with(|contents| {
+        let firsts = self.shelf.parts().into_iter().filter_map(|part| match part {
+            Part::Sealed(sealed) => (sealed.next_seq > seq).then_some(sealed.first_seq.max(seq)),
+            Part::Frames(segment) => segment.with(|contents| {
                 let at = contents.extents.partition_point(|extent| extent.first_seq < seq);
                 contents.extents.get(at).map(|extent| extent.first_seq)
-            })
+            }),
         });
         firsts.min()
+    }
+}
+
+/// Where a record stands.
+enum Place {
+    Frames(Arc<Segment>, Extent),
+    Sealed(Arc<Sealed>),
+}
+
+/// What one step takes, record by record, in order.
+struct Step<'s> {
+    filter: &'s Filter,
+    seen: u64,
+    room: bool,
+    events: &'s mut Vec<Event>,
+    weight: &'s mut usize,
+}
+
+impl<'s> Step<'s> {
+    fn new(
+        filter: &'s Filter,
+        seen: u64,
+        events: &'s mut Vec<Event>,
+        weight: &'s mut usize,
+    ) -> Self {
+        Self { filter, seen, room: true, events, weight }
+    }
+
+    /// Takes a record; false when there is no room for the next one.
+    fn take(&mut self, seq: u64, raw: &Raw<'_>) -> bool {
+        if seq <= self.seen {
+            return true;
+        }
+        if !self.room {
+            return false;
+        }
+        self.seen = seq;
+        if self.filter.takes(raw) {
+            *self.weight += raw.weight();
+            let kept = Kept { seq, record: raw.to_record() };
+            self.events.push(Event::Record(Box::new(kept)));
+            self.room = self.events.len() < STEP_ITEMS && *self.weight < STEP_BYTES;
+        }
+        self.room
+    }
+}
+
+/// What a stretch of a sealed segment holds.
+#[derive(Default)]
+struct Stretch {
+    /// The numbers that are there at all.
+    there: Vec<u64>,
+    /// The rows that are looked for: number, block, row.
+    rows: Vec<(u64, usize, u32)>,
+    damage: Vec<super::active::segment::Damage>,
+}
+
+impl Stretch {
+    fn look(
+        &mut self,
+        sealed: &Sealed,
+        number: usize,
+        filter: &Filter,
+        stretch: std::ops::RangeInclusive<u64>,
+    ) -> std::result::Result<(), Failed> {
+        let Some(info) = sealed.footer.blocks.get(number) else { return Ok(()) };
+        if sealed.has_holes() {
+            let seqs = Block::open(sealed, info)?.seqs()?;
+            self.there.extend(seqs.into_iter().filter(|seq| stretch.contains(seq)));
+        }
+        let elsewhere =
+            filter.stream.as_ref().is_some_and(|stream| stream != sealed.stream_of(info));
+        if elsewhere {
+            return Ok(());
+        }
+        if let Some(selection) = select(sealed, info, filter, &mut self.damage)? {
+            let seqs = selection.block.seqs()?;
+            for row in selection.rows {
+                let seq = seqs.get(row as usize).copied().unwrap_or_default();
+                if stretch.contains(&seq) {
+                    self.rows.push((seq, number, row));
+                }
+            }
+        }
+        Ok(())
     }
 }

@@ -8,6 +8,7 @@ mod queries;
 mod routes;
 #[cfg(feature = "script")]
 mod scripts;
+mod sealed;
 
 use std::sync::Arc;
 
@@ -39,12 +40,12 @@ impl Rig {
             disk,
             records: Arc::new(MemoryRecords::new()),
             clock: ManualClock::at(NOW),
-            config: Config::default(),
+            config: Config { seals: false, ..Config::default() },
         }
     }
 
     fn small_segments(mut self) -> Self {
-        self.config.segment_bytes = 300;
+        self.config.segment_bytes = 120;
         self
     }
 

@@ -128,7 +128,7 @@ proptest! {
     #[test]
     fn a_query_finds_what_a_plain_scan_finds(
         records in records(), ask in asks(), level in 0..5_usize, bounds in (0..20_i64, 0..20_i64),
-        stream in prop::option::of(0..3_usize), n in prop::option::of(0..3_i64), limit in 1..9_usize, cut in 1..10_usize, oldest in any::<bool>(),
+        stream in prop::option::of(0..3_usize), n in prop::option::of(0..3_i64), limit in 1..9_usize, cut in 1..10_usize, oldest in any::<bool>(), seals in 0..3_usize,
     ) {
         let rig = Rig::new().small_segments();
         let log = rig.open().unwrap();
@@ -136,6 +136,12 @@ proptest! {
         for chunk in records.chunks(cut) {
             let first = log.append(chunk.to_vec()).unwrap().first_seq;
             kept.extend((first..).zip(chunk.iter().cloned()).map(|(seq, record)| Kept { seq, record }));
+            // Nothing is sealed, all but the newest, or everything.
+            if seals == 1 { log.seal().unwrap(); }
+        }
+        if seals == 2 {
+            log.rotate().unwrap();
+            log.seal().unwrap();
         }
         let (from, to) = (Time(NOW.0 + bounds.0), Time(NOW.0 + bounds.1));
         let stream = stream.map(|at| ["default", "a", "b"][at]);
@@ -222,17 +228,61 @@ fn a_search_that_ends_at_its_bound_says_so_and_can_go_on() {
 }
 
 #[test]
-fn fields_are_found_by_dotted_names() {
+fn fields_are_found_by_dotted_names_and_compared() {
     let log = Rig::new().open().unwrap();
-    log.ingest(br#"{"msg":"a","fields":{"http":{"code":404},"a.b":"x"}}"#, None).unwrap();
-    for (name, value, count) in [
-        ("field.http.code", "404", 1),
-        ("field.a.b", "x", 1),
-        ("field.http.code", "40", 0),
-        ("field.http", "404", 0),
-        ("field.q", "", 0),
-    ] {
-        assert_eq!(log.query(&query(&[(name, value)])).unwrap().items.len(), count, "{name}");
+    log.ingest(
+        br#"{"msg":"a","fields":{"http":{"code":404},"a.b":"x","p":12.5,"n":-7,"s":"R80711"}}"#,
+        None,
+    )
+    .unwrap();
+    log.ingest(b"{\"msg\":\"bare\"}", None).unwrap();
+    for round in ["frames", "sealed"] {
+        for (name, value, count) in [
+            ("field.http.code", "404", 1),
+            ("field.http.code>", "400", 1),
+            ("field.http.code>404", "", 0),
+            ("field.a.b", "x", 1),
+            ("field.http.code", "40", 0),
+            ("field.http", "404", 0),
+            ("field.q", "", 0),
+            ("field.p", "12.5", 1),
+            ("field.p<", "12.5", 1),
+            ("field.n", "-7", 1),
+            ("field.n<0", "", 1),
+            ("field.s", "R807*", 1),
+            ("field.s!", "R807*", 1),
+            ("field.s!", "other", 2),
+        ] {
+            let found = log.query(&query(&[(name, value)])).unwrap().items.len();
+            assert_eq!(found, count, "{round}: {name} {value}");
+        }
+        log.rotate().unwrap();
+        log.seal().unwrap();
+    }
+}
+
+#[test]
+fn the_values_of_a_field_are_counted() {
+    let log = Rig::new().open().unwrap();
+    for n in 0..50 {
+        let turbine = format!("R{}", n % 4);
+        let body =
+            json!({"msg": "a", "turbine": turbine, "n": n, "deep": {"x": n % 2}}).to_string();
+        log.ingest(body.as_bytes(), None).unwrap();
+    }
+    log.ingest(b"{\"msg\":\"bare\"}", None).unwrap();
+    for _ in 0..2 {
+        let all = Filter::default();
+        let top = log.values(&all, "turbine", 3).unwrap();
+        let items: Vec<_> = top.items.iter().map(|one| (one.value.as_str(), one.count)).collect();
+        assert_eq!(items, [("R0", 13), ("R1", 13), ("R2", 12)]);
+        assert_eq!((top.distinct, top.total, top.without, top.incomplete), (4, 50, 1, false));
+        assert_eq!(log.values(&all, "deep.x", 9).unwrap().items[0].count, 25);
+        let some = Filter::default().with_field("n<10", "");
+        assert_eq!(log.values(&some, "turbine", 9).unwrap().total, 10);
+        assert_eq!(log.values(&all, "none", 9).unwrap().without, 51);
+        log.rotate().unwrap();
+        log.seal().unwrap();
     }
 }
 

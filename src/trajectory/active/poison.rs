@@ -4,23 +4,23 @@
 
 use std::sync::OnceLock;
 
-use super::error;
+use super::super::error;
 use crate::kernel::error::Result;
 
 /// Open until [`Door::close`] is called once.
 #[derive(Debug, Default)]
-pub(super) struct Door(OnceLock<String>);
+pub(crate) struct Door(OnceLock<String>);
 
 impl Door {
     /// Closes it; the first reason stays.
-    pub(super) fn close(&self, why: String) {
+    pub(crate) fn close(&self, why: String) {
         if self.0.set(why.clone()).is_ok() {
             tracing::error!(%why, "the log takes no more records until it is opened anew");
         }
     }
 
     /// Refuses when it is closed.
-    pub(super) fn pass(&self) -> Result<()> {
+    pub(crate) fn pass(&self) -> Result<()> {
         match self.0.get() {
             Some(why) => Err(error::closed(why)),
             None => Ok(()),
@@ -28,7 +28,7 @@ impl Door {
     }
 
     /// Why it is closed, if it is.
-    pub(super) fn reason(&self) -> Option<&str> {
+    pub(crate) fn reason(&self) -> Option<&str> {
         self.0.get().map(String::as_str)
     }
 }

@@ -5,9 +5,9 @@
 //!
 //! header copy, 32 bytes            frame, 40 bytes and the payload
 //!  0  magic     8  "DRIPSEG\0"      0  mark       u32  "FRM1"
-//!  8  version   u16  1              4  length     u32  of the payload as stored
+//!  8  version   u16  2              4  length     u32  of the payload as stored
 //! 10  zero      u16                 8  crc32c     u32  of salt, length, bytes 12.., payload
-//! 12  first     u64  record number 12  flags      u8   bit 0: payload is zstd
+//! 12  first     u64  record number 12  flags      u8   bit 0: payload is zstd; bit 1: typed fields
 //! 20  salt      u64  random        13  zero       3 bytes
 //! 28  crc32c    u32  of 0..28      16  first      u64  number of the first record
 //!                                  24  count      u32  of records
@@ -23,37 +23,45 @@ use std::borrow::Cow;
 use std::io;
 use std::sync::Arc;
 
-use super::disk::{DiskFile, read_full};
+use super::super::disk::{DiskFile, read_full};
+use super::super::varint::{u32_at, u64_at};
+use super::payload::Shape;
 use crate::kernel::clock::Time;
 use crate::kernel::error::{Error, Result};
 
 /// The version of the format that this build writes.
-pub(super) const VERSION: u16 = 1;
+pub(crate) const VERSION: u16 = 2;
 /// The bytes before the first frame.
-pub(super) const HEADER: usize = 64;
+pub(crate) const HEADER: usize = 64;
 /// The bytes of a frame before its payload.
-pub(super) const FRAME: usize = 40;
+pub(crate) const FRAME: usize = 40;
 /// Payloads up to this size are not worth packing.
 const PACK_ABOVE: usize = 4 << 10;
 /// No payload is larger, packed or not: what says so is damaged.
-pub(super) const PAYLOAD_MAX: usize = 128 << 20;
+pub(crate) const PAYLOAD_MAX: usize = 128 << 20;
+
+/// How hard frames are packed: they live until their file is sealed, which packs better.
+const LEVEL: i32 = -3;
+/// So much memory is kept from one frame to the next.
+const KEPT: usize = 1 << 20;
 
 const COPY: usize = 32;
 const MAGIC: &[u8; 8] = b"DRIPSEG\0";
 const MARK: [u8; 4] = *b"FRM1";
 const PACKED: u8 = 1;
+const TYPED: u8 = 2;
 
 /// What a segment says of itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Header {
-    pub(super) version: u16,
-    pub(super) first_seq: u64,
-    pub(super) salt: u64,
+pub(crate) struct Header {
+    pub(crate) version: u16,
+    pub(crate) first_seq: u64,
+    pub(crate) salt: u64,
 }
 
 impl Header {
     /// Both copies.
-    pub(super) fn encode(self) -> Vec<u8> {
+    pub(crate) fn encode(self) -> Vec<u8> {
         let mut copy = Vec::with_capacity(HEADER);
         copy.extend_from_slice(MAGIC);
         copy.extend_from_slice(&self.version.to_le_bytes());
@@ -66,7 +74,7 @@ impl Header {
     }
 
     /// The header, and where a copy of it is damaged; nothing when both are.
-    pub(super) fn decode(bytes: &[u8]) -> Option<(Self, Option<usize>)> {
+    pub(crate) fn decode(bytes: &[u8]) -> Option<(Self, Option<usize>)> {
         let first = bytes.get(..COPY).and_then(Self::copy);
         let second = bytes.get(COPY..HEADER).and_then(Self::copy);
         match (first, second) {
@@ -90,22 +98,24 @@ impl Header {
 
 /// What a frame says of itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Head {
+pub(crate) struct Head {
     /// The bytes of the whole frame.
-    pub(super) total: usize,
-    pub(super) first_seq: u64,
-    pub(super) count: u32,
-    pub(super) written: Time,
-    raw: usize,
+    pub(crate) total: usize,
+    pub(crate) first_seq: u64,
+    pub(crate) count: u32,
+    pub(crate) written: Time,
+    pub(crate) raw: usize,
     packed: bool,
+    pub(crate) shape: Shape,
     crc: u32,
 }
 
 impl Head {
     /// Reads the first bytes of a frame; nothing when they cannot be that.
-    pub(super) fn read(bytes: &[u8]) -> Option<Self> {
+    pub(crate) fn read(bytes: &[u8]) -> Option<Self> {
         let flags = *bytes.get(12)?;
-        let sound = bytes.starts_with(&MARK) && flags <= PACKED && bytes.get(13..16)? == [0; 3];
+        let sound =
+            bytes.starts_with(&MARK) && flags <= PACKED | TYPED && bytes.get(13..16)? == [0; 3];
         let length = usize::try_from(u32_at(bytes, 4)?).ok()?;
         let raw = usize::try_from(u32_at(bytes, 28)?).ok()?;
         let (count, first_seq) = (u32_at(bytes, 24)?, u64_at(bytes, 16)?);
@@ -120,17 +130,18 @@ impl Head {
             written: Time(i64::from_le_bytes(bytes.get(32..40)?.try_into().ok()?)),
             raw,
             packed: flags & PACKED != 0,
+            shape: if flags & TYPED == 0 { Shape::Json } else { Shape::Typed },
             crc: u32_at(bytes, 8)?,
         })
     }
 
     /// Whether `frame`, all of its bytes, is what was written.
-    pub(super) fn is_sound(&self, salt: u64, frame: &[u8]) -> bool {
+    pub(crate) fn is_sound(&self, salt: u64, frame: &[u8]) -> bool {
         frame.len() == self.total && checksum(salt, frame) == Some(self.crc)
     }
 
     /// The payload of a sound frame.
-    pub(super) fn payload<'a>(&self, frame: &'a [u8]) -> Option<Cow<'a, [u8]>> {
+    pub(crate) fn payload<'a>(&self, frame: &'a [u8]) -> Option<Cow<'a, [u8]>> {
         let stored = frame.get(FRAME..)?;
         if !self.packed {
             return (stored.len() == self.raw).then_some(Cow::Borrowed(stored));
@@ -146,54 +157,78 @@ fn checksum(salt: u64, frame: &[u8]) -> Option<u32> {
     Some(crc32c::crc32c_append(length, frame.get(12..)?))
 }
 
-/// Builds a frame.
-pub(super) fn build(
-    salt: u64,
-    first_seq: u64,
-    count: u64,
-    written: Time,
-    raw: &[u8],
-) -> Result<Vec<u8>> {
-    let too_large = |_over| Error::internal("a frame of the log is too large");
-    let count = u32::try_from(count).map_err(too_large)?;
-    let raw_length = u32::try_from(raw.len()).map_err(too_large)?;
-    let packed = if raw.len() > PACK_ABOVE {
-        let packed = zstd::bulk::compress(raw, 1)
-            .map_err(|source| Error::internal(format!("pack a frame of the log: {source}")))?;
-        Some(packed).filter(|packed| packed.len() < raw.len())
-    } else {
-        None
-    };
-    let stored = packed.as_deref().unwrap_or(raw);
-    let length = u32::try_from(stored.len()).map_err(too_large)?;
-    let mut frame = Vec::with_capacity(FRAME + stored.len());
-    frame.extend_from_slice(&MARK);
-    frame.extend_from_slice(&length.to_le_bytes());
-    frame.extend_from_slice(&[0; 4]);
-    frame.push(if packed.is_some() { PACKED } else { 0 });
-    frame.extend_from_slice(&[0; 3]);
-    frame.extend_from_slice(&first_seq.to_le_bytes());
-    frame.extend_from_slice(&count.to_le_bytes());
-    frame.extend_from_slice(&raw_length.to_le_bytes());
-    frame.extend_from_slice(&written.0.to_le_bytes());
-    frame.extend_from_slice(stored);
-    let crc = checksum(salt, &frame).unwrap_or_default();
-    if let Some(place) = frame.get_mut(8..12) {
-        place.copy_from_slice(&crc.to_le_bytes());
+/// Builds frames, with the memory of the last one.
+pub(crate) struct Builder {
+    packer: zstd::bulk::Compressor<'static>,
+    frame: Vec<u8>,
+}
+
+impl Builder {
+    pub(crate) fn new() -> Result<Self> {
+        let packer = zstd::bulk::Compressor::new(LEVEL)
+            .map_err(|source| Error::internal(format!("make a packer for frames: {source}")))?;
+        Ok(Self { packer, frame: Vec::new() })
     }
-    Ok(frame)
-}
 
-fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
-    Some(u32::from_le_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
-}
+    /// The frame around a payload.
+    pub(crate) fn build(
+        &mut self,
+        salt: u64,
+        first_seq: u64,
+        count: u64,
+        written: Time,
+        raw: &[u8],
+    ) -> Result<&[u8]> {
+        let too_large = |_over| Error::internal("a frame of the log is too large");
+        let count = u32::try_from(count).map_err(too_large)?;
+        let raw_length = u32::try_from(raw.len()).map_err(too_large)?;
+        self.frame.clear();
+        self.frame.resize(FRAME, 0);
+        let packed = raw.len() > PACK_ABOVE && self.pack(raw)?;
+        if !packed {
+            self.frame.truncate(FRAME);
+            self.frame.extend_from_slice(raw);
+        }
+        let length = u32::try_from(self.frame.len() - FRAME).map_err(too_large)?;
+        let mut head = Vec::with_capacity(FRAME);
+        head.extend_from_slice(&MARK);
+        head.extend_from_slice(&length.to_le_bytes());
+        head.extend_from_slice(&[0; 4]);
+        head.push(TYPED | if packed { PACKED } else { 0 });
+        head.extend_from_slice(&[0; 3]);
+        head.extend_from_slice(&first_seq.to_le_bytes());
+        head.extend_from_slice(&count.to_le_bytes());
+        head.extend_from_slice(&raw_length.to_le_bytes());
+        head.extend_from_slice(&written.0.to_le_bytes());
+        self.put(0, &head);
+        let crc = checksum(salt, &self.frame).unwrap_or_default();
+        self.put(8, &crc.to_le_bytes());
+        Ok(&self.frame)
+    }
 
-fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
-    Some(u64::from_le_bytes(bytes.get(at..at + 8)?.try_into().ok()?))
+    /// Packs behind the head; answers whether that is worth it.
+    fn pack(&mut self, raw: &[u8]) -> Result<bool> {
+        self.frame.resize(FRAME + zstd::zstd_safe::compress_bound(raw.len()), 0);
+        let room = self.frame.get_mut(FRAME..).unwrap_or_default();
+        let length = self
+            .packer
+            .compress_to_buffer(raw, room)
+            .map_err(|source| Error::internal(format!("pack a frame of the log: {source}")))?;
+        self.frame.truncate(FRAME + length);
+        // What one large batch needed is not kept for the small ones after it.
+        self.frame.shrink_to(KEPT);
+        Ok(length < raw.len())
+    }
+
+    fn put(&mut self, at: usize, bytes: &[u8]) {
+        if let Some(place) = self.frame.get_mut(at..at + bytes.len()) {
+            place.copy_from_slice(bytes);
+        }
+    }
 }
 
 /// A stretch of a file that is walked frame by frame, holding one frame and a window in memory.
-pub(super) struct Walk {
+pub(crate) struct Walk {
     file: Arc<dyn DiskFile>,
     salt: u64,
     at: u64,
@@ -203,7 +238,7 @@ pub(super) struct Walk {
 }
 
 /// What stands at a place of a segment.
-pub(super) enum Step {
+pub(crate) enum Step {
     /// A sound frame.
     Frame {
         /// Where it begins.
@@ -226,12 +261,12 @@ const WINDOW: usize = 256 << 10;
 
 impl Walk {
     /// Walks `file` from `at` to `end`.
-    pub(super) fn new(file: Arc<dyn DiskFile>, salt: u64, at: u64, end: u64) -> Self {
+    pub(crate) fn new(file: Arc<dyn DiskFile>, salt: u64, at: u64, end: u64) -> Self {
         Self { file, salt, at, end, window: Vec::new(), window_at: at }
     }
 
     /// The next step; nothing at the end.
-    pub(super) fn step(&mut self) -> io::Result<Option<Step>> {
+    pub(crate) fn step(&mut self) -> io::Result<Option<Step>> {
         if self.at >= self.end {
             return Ok(None);
         }
@@ -311,7 +346,7 @@ mod tests {
     #[test]
     fn every_flipped_byte_of_a_frame_is_detected() {
         for raw in [b"short".to_vec(), b"a longer text ".repeat(600)] {
-            let frame = build(42, 7, 3, Time(5), &raw).unwrap();
+            let frame = Builder::new().unwrap().build(42, 7, 3, Time(5), &raw).unwrap().to_vec();
             let head = Head::read(&frame).unwrap();
             assert!(head.is_sound(42, &frame));
             assert_eq!(head.payload(&frame).unwrap().as_ref(), raw);

@@ -5,35 +5,37 @@ use std::io;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
+use super::super::disk::Disk;
+use super::super::error;
+use super::super::figures;
+use super::super::keeper::Keeper;
+use super::super::model::Receipt;
+use super::super::recovery;
+use super::super::shelf::{Fresh, Part, Shelf};
 use super::batches::Batches;
-use super::disk::Disk;
-use super::error;
 use super::frame::{self, Head};
-use super::model::Receipt;
 use super::payload::{Batch, BatchId, Summary, put_ids};
 use super::poison::Door;
-use super::recovery;
 use super::segment::Segment;
-use super::shelf::{Fresh, Shelf};
 use crate::kernel::clock::{Clock, Time};
 use crate::kernel::error::{Error, Result};
 
 /// The most bytes that wait.
-pub(super) const QUEUE_BYTES: usize = 8 << 20;
+pub(crate) const QUEUE_BYTES: usize = 8 << 20;
 /// The most records that wait.
-pub(super) const QUEUE_RECORDS: u64 = 64 << 10;
+pub(crate) const QUEUE_RECORDS: u64 = 64 << 10;
 
 /// Who waits for a batch.
-pub(super) type Answer = Box<dyn FnOnce(Result<(Receipt, u64)>) + Send>;
+pub(crate) type Answer = Box<dyn FnOnce(Result<(Receipt, u64)>) + Send>;
 
 /// Who waits for a new segment.
-pub(super) type Rotated = Box<dyn FnOnce() + Send>;
+pub(crate) type Rotated = Box<dyn FnOnce() + Send>;
 
 /// A batch on its way: its records, its id, how many lines were accepted, who waits.
-pub(super) struct Job {
-    pub(super) batch: Batch,
-    pub(super) id: Option<BatchId>,
-    pub(super) answer: Answer,
+pub(crate) struct Job {
+    pub(crate) batch: Batch,
+    pub(crate) id: Option<BatchId>,
+    pub(crate) answer: Answer,
 }
 
 #[derive(Default)]
@@ -48,14 +50,14 @@ struct Waiting {
 
 /// Where batches wait for the writer. Bounded: what does not fit is refused, not kept.
 #[derive(Default)]
-pub(super) struct Queue {
+pub(crate) struct Queue {
     waiting: Mutex<Waiting>,
     some: Condvar,
 }
 
 impl Queue {
     /// Puts a batch in line. A batch that is alone is taken whatever its size.
-    pub(super) fn push(&self, job: Job) -> Result<()> {
+    pub(crate) fn push(&self, job: Job) -> Result<()> {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         if waiting.ended {
             return Err(error::ended());
@@ -72,7 +74,7 @@ impl Queue {
     }
 
     /// Asks for a new segment behind what waits now.
-    pub(super) fn rotate(&self, rotated: Rotated) -> Result<()> {
+    pub(crate) fn rotate(&self, rotated: Rotated) -> Result<()> {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         if waiting.ended {
             return Err(error::ended());
@@ -97,22 +99,25 @@ impl Queue {
     }
 
     /// Takes no more; the writer ends when it has written what waits.
-    pub(super) fn end(&self) {
+    pub(crate) fn end(&self) {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner).ended = true;
         self.some.notify_all();
     }
 }
 
 /// What the writer has to itself.
-pub(super) struct Writer {
-    pub(super) disk: Arc<dyn Disk>,
-    pub(super) shelf: Arc<Shelf>,
-    pub(super) queue: Arc<Queue>,
-    pub(super) door: Arc<Door>,
-    pub(super) clock: Arc<dyn Clock>,
-    pub(super) batches: Batches,
-    pub(super) next_seq: u64,
-    pub(super) segment_bytes: u64,
+pub(crate) struct Writer {
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) shelf: Arc<Shelf>,
+    pub(crate) queue: Arc<Queue>,
+    pub(crate) door: Arc<Door>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) batches: Batches,
+    pub(crate) next_seq: u64,
+    pub(crate) segment_bytes: u64,
+    pub(crate) builder: frame::Builder,
+    /// Who seals what is written no more, where there is someone.
+    pub(crate) keeper: Option<Arc<Keeper>>,
 }
 
 /// The batches of one frame, put together.
@@ -135,14 +140,14 @@ struct Waiter {
 
 impl Writer {
     /// Starts its thread.
-    pub(super) fn start(mut self) -> Result<JoinHandle<()>> {
+    pub(crate) fn start(mut self) -> Result<JoinHandle<()>> {
         std::thread::Builder::new()
             .name("trajectory-writer".into())
             .spawn(move || {
                 while let Some((jobs, rotations)) = self.queue.clone().take() {
                     self.round(jobs);
                     if !rotations.is_empty() {
-                        self.rotate_from(frame::HEADER as u64 + 1);
+                        self.rotate_from(1);
                     }
                     for rotated in rotations {
                         rotated();
@@ -230,12 +235,15 @@ impl Writer {
         let mut raw = Vec::with_capacity(group.records.len() + 32 * group.ids.len() + 8);
         put_ids(&mut raw, &group.ids);
         raw.extend_from_slice(&group.records);
-        let frame = frame::build(active.header.salt, self.next_seq, count, now, &raw)
+        let frame = self
+            .builder
+            .build(active.header.salt, self.next_seq, count, now, &raw)
             .map_err(|_too_large| Failed::Other)?;
         drop(raw);
-        let head = Head::read(&frame).ok_or(Failed::Other)?;
+        let head = Head::read(frame).ok_or(Failed::Other)?;
         let offset = active.with(|contents| contents.end);
-        self.write(&active, offset, &frame)?;
+        write(&self.door, &active, offset, frame)?;
+        figures::written(count, frame.len());
         active.change(|contents| contents.add(offset, &head, &group.ids, &group.summary));
         for id in group.ids {
             self.batches.remember(id, now);
@@ -246,39 +254,21 @@ impl Writer {
         Ok(())
     }
 
-    fn write(&self, active: &Segment, offset: u64, frame: &[u8]) -> Result<(), Failed> {
-        use io::ErrorKind::{QuotaExceeded, StorageFull};
-        if let Err(source) = active.file.append(frame) {
-            let full = matches!(source.kind(), StorageFull | QuotaExceeded);
-            // Part of the frame may be there: it must not stand before the next one.
-            let cut = active.file.truncate(offset);
-            if full && cut.is_ok() {
-                return Err(Failed::Full(source.to_string()));
-            }
-            let why = format!("writing to {} failed: {source}", active.name);
-            self.door.close(why.clone());
-            return Err(Failed::Closed(why));
-        }
-        if let Err(source) = active.file.sync() {
-            let why = format!("syncing {} failed: {source}", active.name);
-            self.door.close(why.clone());
-            return Err(Failed::Closed(why));
-        }
-        Ok(())
-    }
-
-    /// Begins a new segment when the one that is written to has `bytes` or more.
+    /// Begins a new segment when the one that is written to holds `bytes` or more, unpacked.
     fn rotate_from(&mut self, bytes: u64) {
         let Some(active) = self.shelf.active() else {
             return;
         };
-        if self.door.reason().is_some() || active.with(|contents| contents.end) < bytes {
+        if self.door.reason().is_some() || active.with(|contents| contents.raw) < bytes {
             return;
         }
         match recovery::create(self.disk.as_ref(), self.next_seq) {
             Ok(segment) => {
-                self.shelf.change_segments(|all| all.push(Arc::new(segment)));
+                self.shelf.change_parts(|all| all.push(Part::Frames(Arc::new(segment))));
                 recovery::keep_index(self.disk.as_ref(), &active);
+                if let Some(keeper) = &self.keeper {
+                    keeper.wait_for_room();
+                }
             }
             Err(source) => self.not_rotated(source),
         }
@@ -296,6 +286,28 @@ impl Writer {
             self.door.close(format!("making {name} failed: {source}; removing it again: {error}"));
         }
     }
+}
+
+/// Writes a frame at the end of a file and makes it durable.
+fn write(door: &Door, active: &Segment, offset: u64, frame: &[u8]) -> Result<(), Failed> {
+    use io::ErrorKind::{QuotaExceeded, StorageFull};
+    if let Err(source) = active.file.append(frame) {
+        let full = matches!(source.kind(), StorageFull | QuotaExceeded);
+        // Part of the frame may be there: it must not stand before the next one.
+        let cut = active.file.truncate(offset);
+        if full && cut.is_ok() {
+            return Err(Failed::Full(source.to_string()));
+        }
+        let why = format!("writing to {} failed: {source}", active.name);
+        door.close(why.clone());
+        return Err(Failed::Closed(why));
+    }
+    if let Err(source) = active.file.sync() {
+        let why = format!("syncing {} failed: {source}", active.name);
+        door.close(why.clone());
+        return Err(Failed::Closed(why));
+    }
+    Ok(())
 }
 
 /// Why a frame is not there. Told to each who waits.

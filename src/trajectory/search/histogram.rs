@@ -4,10 +4,17 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::error;
-use super::model::Level;
-use super::query::{Budget, Filter};
-use super::shelf::Shelf;
+use super::super::active::payload::Raw;
+use super::super::active::segment::Damage;
+use super::super::model::Level;
+use super::super::sealed::Sealed;
+use super::super::sealed::block::Failed;
+use super::super::sealed::layout::BlockV1;
+use super::super::shelf::Shelf;
+use super::filter::Filter;
+use super::query::Budget;
+use super::select::select;
+use super::sweep::{Counting, sweep};
 use crate::kernel::clock::{Clock, Time};
 use crate::kernel::error::Result;
 
@@ -77,48 +84,97 @@ impl Scale {
     }
 }
 
+/// Counts by bucket and level.
+struct Count<'q> {
+    filter: &'q Filter,
+    scale: Scale,
+}
+
+/// What one thread has counted: by bucket and level.
+#[derive(Default)]
+struct Counts(Vec<[u64; Level::ALL.len()]>);
+
 /// Counts what a filter takes.
-pub(super) fn run(
+pub(crate) fn run(
     shelf: &Shelf,
     filter: &Filter,
     buckets: usize,
     budget: Budget,
     clock: &dyn Clock,
 ) -> Result<Histogram> {
-    let extents = filter.extents(shelf);
-    let first = extents.iter().map(|(_, extent)| extent.tally.min).min();
-    let last = extents.iter().map(|(_, extent)| extent.tally.max).max();
+    let chunks = filter.chunks(shelf);
+    let first = chunks.iter().map(|chunk| chunk.tally().min).min();
+    let last = chunks.iter().map(|chunk| chunk.tally().max).max();
     let from = filter.from.map(|time| time.0).or(first);
     let to = filter.to.map(|time| time.0).or(last.map(|last| last.saturating_add(1)));
     let (Some(from), Some(to)) = (from, to) else {
         return Ok(empty(filter));
     };
-    let scale = Scale::new(from, to, buckets);
-    let mut counts = vec![[0_u64; Level::ALL.len()]; scale.buckets];
-    let deadline = clock.now().after(budget.time);
-    let mut incomplete = filter.meets_damage(shelf);
-    let mut rows = 0_u64;
-    for (segment, extent) in extents {
-        if rows >= budget.rows || clock.now() > deadline {
-            incomplete = true;
-            break;
-        }
-        let damage = segment.visit(&extent, |_, raw| {
-            rows += 1;
-            if filter.takes(raw)
-                && let Some(bucket) = scale.bucket(raw.time.0).and_then(|at| counts.get_mut(at))
-                && let Some(count) = bucket.get_mut(usize::from(raw.level.code()))
-            {
-                *count += 1;
-            }
-            true
-        });
-        let damage =
-            damage.map_err(|source| error::io(format!("read {}", segment.name), source))?;
-        incomplete |= !damage.is_empty();
-        shelf.report(damage);
+    let count = Count { filter, scale: Scale::new(from, to, buckets) };
+    let (mut counts, incomplete) = sweep(&count, filter, &chunks, shelf, budget, clock)?;
+    counts.0.resize(count.scale.buckets, [0; Level::ALL.len()]);
+    Ok(show(count.scale, &counts.0, incomplete))
+}
+
+impl Counting for Count<'_> {
+    type Sum = Counts;
+
+    fn count(&self, raw: &Raw<'_>, sum: &mut Counts) {
+        self.note(sum, raw.time.0, usize::from(raw.level.code()), 1);
     }
-    Ok(show(scale, &counts, incomplete))
+
+    fn count_block(
+        &self,
+        sealed: &Sealed,
+        info: &BlockV1,
+        sum: &mut Counts,
+        damage: &mut Vec<Damage>,
+    ) -> Result<(), Failed> {
+        let (min, max) = (info.tally.min, info.tally.max);
+        let is_within = self.filter.from.is_none_or(|from| min >= from.0)
+            && self.filter.to.is_none_or(|to| max < to.0);
+        if self.filter.is_plain() && is_within && self.scale.bucket(min) == self.scale.bucket(max) {
+            // What the footer says of the block is all that is asked.
+            let least = self.filter.level.map_or(0, |level| usize::from(level.code()));
+            for (level, rows) in info.levels.iter().enumerate().skip(least) {
+                self.note(sum, min, level, u64::from(*rows));
+            }
+            return Ok(());
+        }
+        if let Some(selection) = select(sealed, info, self.filter, damage)? {
+            let (times, levels) = (selection.block.times()?, selection.block.levels()?);
+            for row in selection.rows {
+                let row = row as usize;
+                let level = levels.get(row).copied().unwrap_or_default();
+                self.note(sum, times.get(row).copied().unwrap_or_default(), usize::from(level), 1);
+            }
+        }
+        Ok(())
+    }
+
+    fn add(into: &mut Counts, other: Counts) {
+        if into.0.len() < other.0.len() {
+            into.0.resize(other.0.len(), [0; Level::ALL.len()]);
+        }
+        for (sum, own) in into.0.iter_mut().flatten().zip(other.0.into_iter().flatten()) {
+            *sum += own;
+        }
+    }
+}
+
+impl Count<'_> {
+    fn note(&self, sum: &mut Counts, time: i64, level: usize, rows: u64) {
+        let Some(bucket) = self.scale.bucket(time).filter(|bucket| *bucket < self.scale.buckets)
+        else {
+            return;
+        };
+        if sum.0.len() <= bucket {
+            sum.0.resize(self.scale.buckets, [0; Level::ALL.len()]);
+        }
+        if let Some(count) = sum.0.get_mut(bucket).and_then(|bucket| bucket.get_mut(level)) {
+            *count += rows;
+        }
+    }
 }
 
 fn empty(filter: &Filter) -> Histogram {

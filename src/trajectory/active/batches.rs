@@ -7,19 +7,19 @@ use super::payload::BatchId;
 use crate::kernel::clock::Time;
 
 /// How long a batch is remembered.
-const KEPT: Duration = Duration::from_hours(24);
+pub(crate) const KEPT: Duration = Duration::from_hours(24);
 /// How many are remembered at most; the oldest are forgotten first.
 const MAX: usize = 500_000;
 
 /// See the module's first line. It is rebuilt from the frames.
 #[derive(Debug, Default)]
-pub(super) struct Batches {
+pub(crate) struct Batches {
     known: HashMap<[u8; 16], BatchId>,
     order: VecDeque<(i64, [u8; 16])>,
 }
 
 impl Batches {
-    pub(super) fn rebuild(mut ids: Vec<(i64, BatchId)>, now: Time) -> Self {
+    pub(crate) fn rebuild(mut ids: Vec<(i64, BatchId)>, now: Time) -> Self {
         ids.sort_by_key(|(written, _)| *written);
         let mut batches = Self::default();
         for (written, id) in ids {
@@ -29,18 +29,18 @@ impl Batches {
         batches
     }
 
-    pub(super) fn get(&self, key: &[u8; 16]) -> Option<BatchId> {
+    pub(crate) fn get(&self, key: &[u8; 16]) -> Option<BatchId> {
         self.known.get(key).copied()
     }
 
-    pub(super) fn remember(&mut self, id: BatchId, at: Time) {
+    pub(crate) fn remember(&mut self, id: BatchId, at: Time) {
         if self.known.insert(id.key, id).is_none() {
             self.order.push_back((at.0, id.key));
         }
         self.forget_old(at);
     }
 
-    pub(super) fn forget_old(&mut self, now: Time) {
+    pub(crate) fn forget_old(&mut self, now: Time) {
         while let Some((at, key)) = self.order.front().copied() {
             if self.order.len() <= MAX && now.since(Time(at)) <= KEPT {
                 break;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use bincode::{Decode, Encode};
 
-use super::disk::{Disk, read_full};
+use super::super::disk::{Disk, read_full};
 use super::payload::{BatchId, Tally};
 use super::segment::{Contents, Damage, Extent, Segment};
 use crate::kernel::format::{Nothing, Versioned, decode, encode};
@@ -33,12 +33,12 @@ impl Versioned for IndexV1 {
 }
 
 /// The name of a segment's index.
-pub(super) fn index_name(segment: &str) -> String {
+pub(crate) fn index_name(segment: &str) -> String {
     segment.replace(".log", ".idx")
 }
 
 /// Writes the index of a segment: beside it, synced, renamed, the folder synced.
-pub(super) fn write(disk: &dyn Disk, segment: &Segment) -> io::Result<()> {
+pub(crate) fn write(disk: &dyn Disk, segment: &Segment) -> io::Result<()> {
     let index = segment.with(|contents| IndexV1 {
         salt: segment.header.salt,
         end: contents.end,
@@ -63,7 +63,7 @@ pub(super) fn write(disk: &dyn Disk, segment: &Segment) -> io::Result<()> {
 }
 
 /// Reads the index of a segment, if it is there, sound, and of this very file.
-pub(super) fn read(disk: &Arc<dyn Disk>, segment: &Segment, length: u64) -> Option<Contents> {
+pub(crate) fn read(disk: &Arc<dyn Disk>, segment: &Segment, length: u64) -> Option<Contents> {
     let file = disk.open(&index_name(&segment.name), false).ok()?;
     let size = file.len().ok().filter(|size| *size <= INDEX_MAX)?;
     let mut bytes = vec![0; usize::try_from(size).ok()?];
@@ -83,6 +83,7 @@ pub(super) fn read(disk: &Arc<dyn Disk>, segment: &Segment, length: u64) -> Opti
         ids: index.ids,
         damage: index.damage,
         end: index.end,
+        raw: 0,
         written: index.written,
     })
 }

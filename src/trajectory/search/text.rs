@@ -17,17 +17,19 @@ use std::vec::IntoIter;
 
 use regex::{Regex, RegexBuilder};
 
-use super::error::bad_text;
+use super::super::error::bad_text;
+use super::super::tokens::{is_ideograph, joins};
 use crate::kernel::error::Result;
 
 const LENGTH_MAX: usize = 8 << 10;
 const TERMS_MAX: usize = 200;
 const DEPTH_MAX: usize = 50;
 const REGEX_BYTES: usize = 1 << 20;
+const NEST_MAX: u32 = 100;
 
 /// What a message must be like.
 #[derive(Debug, Clone)]
-pub(super) enum Expr {
+pub(crate) enum Expr {
     /// `lower` stands there in any case; no token runs on before it, nor behind it when `whole`.
     Word {
         lower: String,
@@ -41,13 +43,13 @@ pub(super) enum Expr {
 }
 
 /// A message that is asked about; lower case is made once, and only when a word asks.
-pub(super) struct Message<'a> {
+pub(crate) struct Message<'a> {
     text: &'a str,
     lower: OnceCell<String>,
 }
 
 impl<'a> Message<'a> {
-    pub(super) fn new(text: &'a str) -> Self {
+    pub(crate) fn new(text: &'a str) -> Self {
         Self { text, lower: OnceCell::new() }
     }
 
@@ -57,7 +59,7 @@ impl<'a> Message<'a> {
 }
 
 impl Expr {
-    pub(super) fn matches(&self, message: &Message<'_>) -> bool {
+    pub(crate) fn matches(&self, message: &Message<'_>) -> bool {
         match self {
             Self::Word { lower, whole } => has_word(message.lower(), lower, *whole),
             Self::Text(text) => message.text.contains(text.as_str()),
@@ -66,6 +68,74 @@ impl Expr {
             Self::And(all) => all.iter().all(|one| one.matches(message)),
             Self::Or(any) => any.iter().any(|one| one.matches(message)),
         }
+    }
+}
+
+/// A text that every message that is looked for has in it, as far as one is plain: what stands in
+/// none of the messages of a block is found out by one pass over all of them.
+#[derive(Debug, Clone)]
+pub(crate) struct Literal {
+    pub(crate) finder: memchr::memmem::Finder<'static>,
+    pub(crate) length: usize,
+    /// It stands there in any case, and is given in lower case, ASCII only.
+    pub(crate) any_case: bool,
+    /// Nothing else is looked for.
+    pub(crate) is_all: bool,
+}
+
+impl Literal {
+    /// The longest that an expression has.
+    pub(crate) fn of(expr: &Expr) -> Option<Self> {
+        let mut found = Vec::new();
+        required(expr, &mut found);
+        let (text, any_case) = found.into_iter().max_by_key(|(text, _)| text.len())?;
+        Some(Self {
+            finder: memchr::memmem::Finder::new(text.as_bytes()).into_owned(),
+            length: text.len(),
+            any_case,
+            is_all: matches!(expr, Expr::Text(_)),
+        })
+    }
+}
+
+/// The texts that must stand there, and whether in any case.
+fn required(expr: &Expr, found: &mut Vec<(String, bool)>) {
+    match expr {
+        Expr::Word { lower, .. } if lower.is_ascii() => found.push((lower.clone(), true)),
+        // Ideographs have no case.
+        Expr::Word { lower, .. } if lower.chars().all(is_ideograph) => {
+            found.push((lower.clone(), false));
+        }
+        Expr::Text(text) => found.push((text.clone(), false)),
+        Expr::Regex(regex) => {
+            let longest = literals_of(regex.as_str()).into_iter().max_by_key(String::len);
+            found.extend(longest.map(|text| (text, false)));
+        }
+        Expr::And(all) => all.iter().for_each(|one| required(one, found)),
+        Expr::Word { .. } | Expr::Not(_) | Expr::Or(_) => {}
+    }
+}
+
+/// The texts that stand in everything that a regular expression matches.
+pub(crate) fn literals_of(pattern: &str) -> Vec<String> {
+    let mut parser = regex_syntax::ParserBuilder::new().nest_limit(NEST_MAX).build();
+    let mut found = Vec::new();
+    if let Ok(hir) = parser.parse(pattern) {
+        gather(&hir, &mut found);
+    }
+    found
+}
+
+fn gather(hir: &regex_syntax::hir::Hir, found: &mut Vec<String>) {
+    use regex_syntax::hir::HirKind;
+    match hir.kind() {
+        HirKind::Literal(literal) => {
+            found.extend(std::str::from_utf8(&literal.0).ok().map(str::to_owned));
+        }
+        HirKind::Concat(parts) => parts.iter().for_each(|part| gather(part, found)),
+        HirKind::Capture(capture) => gather(&capture.sub, found),
+        HirKind::Repetition(repetition) if repetition.min > 0 => gather(&repetition.sub, found),
+        _ => {}
     }
 }
 
@@ -91,20 +161,6 @@ fn has_word(text: &str, word: &str, whole: bool) -> bool {
     false
 }
 
-/// Whether two neighbours belong to one token.
-fn joins(left: char, right: char) -> bool {
-    is_token(left) && is_token(right)
-}
-
-fn is_token(c: char) -> bool {
-    (c.is_alphanumeric() || c == '_') && !is_ideograph(c)
-}
-
-/// Characters of scripts that write without spaces: each is a token.
-fn is_ideograph(c: char) -> bool {
-    matches!(c, '\u{3040}'..='\u{30FF}' | '\u{3400}'..='\u{4DBF}' | '\u{4E00}'..='\u{9FFF}' | '\u{F900}'..='\u{FAFF}' | '\u{20000}'..='\u{3FFFF}')
-}
-
 #[derive(Debug)]
 enum Piece {
     Open,
@@ -118,7 +174,7 @@ enum Piece {
 type Pieces = Peekable<IntoIter<(usize, Piece)>>;
 
 /// Reads a query; nothing when it is blank. An error tells the position, counted from 1.
-pub(super) fn parse(text: &str) -> Result<Option<Expr>> {
+pub(crate) fn parse(text: &str) -> Result<Option<Expr>> {
     if text.len() > LENGTH_MAX {
         return Err(bad_text(LENGTH_MAX, "the query is longer than 8 KiB"));
     }
@@ -283,7 +339,7 @@ fn regex(pattern: &str, at: usize) -> Result<Expr> {
     RegexBuilder::new(pattern)
         .size_limit(REGEX_BYTES)
         .dfa_size_limit(REGEX_BYTES)
-        .nest_limit(100)
+        .nest_limit(NEST_MAX)
         .build()
         .map(Expr::Regex)
         .map_err(|why| {

@@ -3,11 +3,11 @@
 use std::borrow::Cow;
 use std::io::Read;
 
-use super::error::{self, BATCH_MAX};
+use super::super::error::{self, BATCH_MAX};
 use crate::kernel::error::{Error, Kind, Result};
 
 /// Unpacks a body as its `Content-Encoding` says.
-pub(super) fn unpack<'a>(body: &'a [u8], coding: Option<&str>) -> Result<Cow<'a, [u8]>> {
+pub(crate) fn unpack<'a>(body: &'a [u8], coding: Option<&str>) -> Result<Cow<'a, [u8]>> {
     let coding = coding.map(str::trim).unwrap_or_default();
     match coding.to_ascii_lowercase().as_str() {
         "" | "identity" => Ok(Cow::Borrowed(body)),

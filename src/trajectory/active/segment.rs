@@ -7,7 +7,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use bincode::{Decode, Encode};
 use serde::Serialize;
 
-use super::disk::DiskFile;
+use super::super::disk::DiskFile;
 use super::frame::{HEADER, Head, Header, Step, Walk};
 use super::payload::{BatchId, Raw, Records, Summary, Tally, merge, split_ids};
 use crate::kernel::clock::Time;
@@ -17,17 +17,17 @@ const EXTENT: u64 = 256 << 10;
 
 /// A run of frames without a hole, and what its records have in common.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
-pub(super) struct Extent {
-    pub(super) offset: u64,
-    pub(super) bytes: u64,
-    pub(super) first_seq: u64,
-    pub(super) tally: Tally,
-    pub(super) levels: u8,
+pub(crate) struct Extent {
+    pub(crate) offset: u64,
+    pub(crate) bytes: u64,
+    pub(crate) first_seq: u64,
+    pub(crate) tally: Tally,
+    pub(crate) levels: u8,
 }
 
 impl Extent {
     /// The number after the last record's.
-    pub(super) fn next_seq(&self) -> u64 {
+    pub(crate) fn next_seq(&self) -> u64 {
         self.first_seq + self.tally.count
     }
 }
@@ -47,25 +47,27 @@ pub struct Damage {
 
 /// What is known of a segment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Contents {
-    pub(super) extents: Vec<Extent>,
-    pub(super) streams: BTreeMap<String, Tally>,
-    /// The ids of its batches, with when they were written; given away once they are in the index.
-    pub(super) ids: Vec<(i64, BatchId)>,
-    pub(super) damage: Vec<Damage>,
+pub(crate) struct Contents {
+    pub(crate) extents: Vec<Extent>,
+    pub(crate) streams: BTreeMap<String, Tally>,
+    /// The ids of its batches, with when they were written.
+    pub(crate) ids: Vec<(i64, BatchId)>,
+    pub(crate) damage: Vec<Damage>,
     /// The bytes up to the end of the last frame.
-    pub(super) end: u64,
+    pub(crate) end: u64,
+    /// About how many bytes its records have unpacked; not known of a file that was found.
+    pub(crate) raw: u64,
     /// When the last frame was written.
-    pub(super) written: i64,
+    pub(crate) written: i64,
 }
 
 impl Contents {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { end: HEADER as u64, ..Self::default() }
     }
 
     /// Takes a frame in.
-    pub(super) fn add(&mut self, offset: u64, head: &Head, ids: &[BatchId], summary: &Summary) {
+    pub(crate) fn add(&mut self, offset: u64, head: &Head, ids: &[BatchId], summary: &Summary) {
         let bytes = head.total as u64;
         match self.extents.last_mut() {
             Some(last)
@@ -88,43 +90,44 @@ impl Contents {
         merge(&mut self.streams, &summary.streams);
         self.ids.extend(ids.iter().map(|id| (head.written.0, *id)));
         self.end = offset + bytes;
+        self.raw += head.raw as u64;
         self.written = self.written.max(head.written.0);
     }
 
-    pub(super) fn next_seq(&self) -> Option<u64> {
+    pub(crate) fn next_seq(&self) -> Option<u64> {
         self.extents.last().map(Extent::next_seq)
     }
 
-    pub(super) fn count(&self) -> u64 {
+    pub(crate) fn count(&self) -> u64 {
         self.streams.values().map(|tally| tally.count).sum()
     }
 }
 
 /// A segment that can be read while its writer, if it still has one, goes on.
-pub(super) struct Segment {
-    pub(super) name: String,
-    pub(super) header: Header,
-    pub(super) file: Arc<dyn DiskFile>,
-    pub(super) contents: RwLock<Contents>,
+pub(crate) struct Segment {
+    pub(crate) name: String,
+    pub(crate) header: Header,
+    pub(crate) file: Arc<dyn DiskFile>,
+    pub(crate) contents: RwLock<Contents>,
 }
 
 impl Segment {
-    pub(super) fn new(name: String, header: Header, file: Arc<dyn DiskFile>) -> Self {
+    pub(crate) fn new(name: String, header: Header, file: Arc<dyn DiskFile>) -> Self {
         Self { name, header, file, contents: RwLock::new(Contents::new()) }
     }
 
     /// A look at what is known of it.
-    pub(super) fn with<T>(&self, look: impl FnOnce(&Contents) -> T) -> T {
+    pub(crate) fn with<T>(&self, look: impl FnOnce(&Contents) -> T) -> T {
         look(&self.contents.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    pub(super) fn change<T>(&self, change: impl FnOnce(&mut Contents) -> T) -> T {
+    pub(crate) fn change<T>(&self, change: impl FnOnce(&mut Contents) -> T) -> T {
         change(&mut self.contents.write().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Reads every frame up to `end` and finds out what is in it; the bytes behind the last sound
     /// frame stay outside [`Contents::end`].
-    pub(super) fn scan(&self, end: u64) -> io::Result<Contents> {
+    pub(crate) fn scan(&self, end: u64) -> io::Result<Contents> {
         let mut contents = Contents::new();
         let mut walk = Walk::new(self.file.clone(), self.header.salt, HEADER as u64, end);
         while let Some(step) = walk.step()? {
@@ -152,7 +155,7 @@ impl Segment {
 
     /// Hands every record of an extent to `visit`, in the order they came in, until it answers
     /// false. Answers what could not be read.
-    pub(super) fn visit(
+    pub(crate) fn visit(
         &self,
         extent: &Extent,
         mut visit: impl FnMut(u64, &Raw<'_>) -> bool,
@@ -164,7 +167,7 @@ impl Segment {
             match step {
                 Step::Frame { offset, head, payload } => {
                     let records = split_ids(&payload).map_or(&[][..], |(_, records)| records);
-                    for (seq, raw) in (head.first_seq..).zip(Records::new(records)) {
+                    for (seq, raw) in (head.first_seq..).zip(Records::new(records, head.shape)) {
                         match raw {
                             Some(raw) if !visit(seq, &raw) => return Ok(damage),
                             Some(_) => {}
@@ -186,7 +189,7 @@ impl Segment {
         self.damage(offset, head.total as u64, what)
     }
 
-    pub(super) fn damage(&self, offset: u64, bytes: u64, what: &str) -> Damage {
+    pub(crate) fn damage(&self, offset: u64, bytes: u64, what: &str) -> Damage {
         Damage { segment: self.name.clone(), offset, bytes, what: what.to_owned() }
     }
 }
@@ -196,7 +199,7 @@ impl Segment {
 fn summarize(head: &Head, payload: &[u8]) -> Option<(Vec<BatchId>, Summary)> {
     let (ids, records) = split_ids(payload)?;
     let mut summary = Summary::default();
-    for raw in Records::new(records) {
+    for raw in Records::new(records, head.shape) {
         let raw = raw?;
         summary.note(raw.time.0, raw.level, raw.stream);
     }
@@ -204,12 +207,12 @@ fn summarize(head: &Head, payload: &[u8]) -> Option<(Vec<BatchId>, Summary)> {
 }
 
 /// The name of the segment whose first record has this number.
-pub(super) fn segment_name(first_seq: u64) -> String {
+pub(crate) fn segment_name(first_seq: u64) -> String {
     format!("{first_seq:020}.log")
 }
 
 /// The latest time that counts for the age of a stream's records: a clock that ran ahead must not
 /// keep a segment for ever.
-pub(super) fn newest(tally: &Tally, written: i64) -> Time {
+pub(crate) fn newest(tally: &Tally, written: i64) -> Time {
     Time(tally.max.min(written))
 }
