@@ -1,6 +1,7 @@
 //! What every request meets before its handler.
 
 use std::any::Any;
+use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -176,10 +177,8 @@ impl Gate {
     /// The records of access are local and small: a look takes microseconds, less than a thread.
     fn identify(&self, headers: &HeaderMap) -> Result<Option<(Caller, Option<String>)>> {
         if let Some(value) = text_of(headers, "authorization") {
-            let credential =
-                value.split_once(' ').filter(|(kind, _)| kind.eq_ignore_ascii_case("bearer"));
-            let found = match credential {
-                Some((_, credential)) => self.access.identify(credential.trim())?,
+            let found = match credential(value) {
+                Some(credential) => self.access.identify(&credential)?,
                 None => None,
             };
             // Falling back to the cookie would hide that the token is wrong.
@@ -199,6 +198,22 @@ impl Gate {
         let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
         peer.map_or_else(|| "unknown".into(), |peer| peer.0.ip().to_string().into())
     }
+}
+
+/// The token that was shown: as `Bearer`, or as the password of `Basic`, which is all that some clients
+/// can send. The name beside it says nothing, and a password of an account is no token.
+fn credential(value: &str) -> Option<Cow<'_, str>> {
+    use base64::Engine as _;
+    let (kind, shown) = value.split_once(' ')?;
+    if kind.eq_ignore_ascii_case("bearer") {
+        return Some(Cow::Borrowed(shown.trim()));
+    }
+    if !kind.eq_ignore_ascii_case("basic") {
+        return None;
+    }
+    let pair = base64::engine::general_purpose::STANDARD.decode(shown.trim()).ok()?;
+    let pair = String::from_utf8(pair).ok()?;
+    pair.split_once(':').map(|(_, token)| Cow::Owned(token.to_owned()))
 }
 
 /// The web session's cookie, if it was sent.

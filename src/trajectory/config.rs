@@ -24,7 +24,7 @@ pub const KEYS: &[Key] = &[
     Key::new(
         "trajectory.segment_bytes",
         KeyKind::Bytes,
-        "\"64MiB\"",
+        "\"16MiB\"",
         "How many bytes of log records, unpacked, go into one file before it is sealed and the next one begun.",
     )
     .must(Rule::Between(1 << 10, 1 << 30)),
@@ -65,7 +65,7 @@ impl Default for Config {
         Self {
             records: None,
             retention: None,
-            segment_bytes: 64 << 20,
+            segment_bytes: 16 << 20,
             query_time: Duration::from_secs(10),
             max_bytes: None,
             seals: true,

@@ -69,6 +69,10 @@ pub(super) fn not_json(detail: impl fmt::Display) -> Error {
     )
 }
 
+pub(super) fn not_of(what: &str) -> Error {
+    Error::new(Kind::Malformed, "bad_body", format!("the body is not {what}"))
+}
+
 pub(super) fn retry_differs() -> Error {
     Error::new(
         Kind::Conflict,
@@ -114,6 +118,14 @@ pub(super) fn no_stream(name: &str) -> Error {
         Kind::NotFound,
         "stream_not_found",
         format!("the stream `{name}` has neither settings nor records"),
+    )
+}
+
+pub(super) fn no_record(seq: u64) -> Error {
+    Error::new(
+        Kind::NotFound,
+        "record_not_found",
+        format!("there is no record with the number {seq}"),
     )
 }
 

@@ -14,9 +14,12 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::error::BATCH_MAX;
+use super::intake::form;
+use super::intake::json::Take;
 use super::{
-    BUCKETS_DEFAULT, BUCKETS_MAX, Filter, Histogram, Ingested, Page, Query, Stream, StreamSettings,
-    Tail, TailEvent, Trajectory, error,
+    BUCKETS_DEFAULT, BUCKETS_MAX, CONTEXT_DEFAULT, CONTEXT_MAX, Context, Filter, Histogram,
+    Ingested, Page, Query, Stream, StreamSettings, Tail, TailEvent, TopValues, Trajectory,
+    VALUES_DEFAULT, VALUES_MAX, error, received,
 };
 use crate::kernel::access::{Caller, Needs};
 use crate::kernel::error::{Error, Fault, Kind, Result};
@@ -37,33 +40,78 @@ type Pairs = Params<Vec<(String, String)>>;
 
 /// What the handlers have.
 #[derive(Clone)]
-struct Logs {
-    log: Trajectory,
+pub(super) struct Logs {
+    pub(super) log: Trajectory,
     shutdown: Shutdown,
 }
 
 /// The routes of `log`. Followers are let go when `shutdown` begins.
 pub fn routes(log: Trajectory, shutdown: Shutdown) -> Routes {
+    with_streams(with_questions(with_intake(Routes::new("trajectory"))))
+        .with_state(Logs { log, shutdown })
+}
+
+/// What takes records in.
+fn with_intake(routes: Routes<Logs>) -> Routes<Logs> {
+    routes
+        .add(
+            post(LOGS, WRITE, ingest)
+                .says("Keep records: NDJSON or a JSON array, plain, gzip or zstd; or the form of a Python handler")
+                .query("stream", "where the record of a form goes; else its logger names the stream")
+                .takes_bytes("application/x-ndjson")
+                .answers::<Ingested>(200),
+        )
+        .add(
+            post("/v1/logs", WRITE, received::otlp)
+                .says("Keep records sent by OpenTelemetry: OTLP/HTTP in protobuf or JSON, plain or gzip")
+                .takes_bytes("application/x-protobuf")
+                .answers_bytes(200, "application/x-protobuf"),
+        )
+        .add(
+            post("/otlp/v1/logs", WRITE, received::otlp)
+                .says("The same, where collectors expect it beside Loki")
+                .takes_bytes("application/x-protobuf")
+                .answers_bytes(200, "application/x-protobuf"),
+        )
+        .add(
+            post("/loki/api/v1/push", WRITE, received::push)
+                .says("Keep records sent by Loki's clients: protobuf in a Snappy block, or JSON")
+                .takes_bytes("application/x-protobuf")
+                .answers::<()>(204),
+        )
+}
+
+/// What finds, counts and follows them.
+fn with_questions(routes: Routes<Logs>) -> Routes<Logs> {
     let query = get(LOGS, READ, query).says("Find records, the newest first");
     let histogram = get("/api/v1/logs/histogram", READ, histogram)
         .says("Count records by time and level")
         .query("buckets", "in at most so many stretches; 60 unless told, 1000 at most");
+    let values = get("/api/v1/logs/values", READ, values)
+        .says("Count the values of a field, the most frequent first")
+        .query("field", "the field; a dot leads inwards")
+        .query("top", "so many values; 20 unless told, 1000 at most");
+    let context = get("/api/v1/logs/context/{seq}", READ, context)
+        .says("The records around one, in the order they came in")
+        .query("around", "so many before it and behind it; 10 unless told, 200 at most")
+        .query("alone", "`true` for those of its stream alone");
     let tail = get("/api/v1/logs/tail", READ, tail)
         .says("Follow the log as it grows, as server-sent events; Last-Event-ID resumes")
         .query(
             "after",
             "from the record after this number; for those who cannot send Last-Event-ID",
         );
-    Routes::new("trajectory")
-        .add(
-            post(LOGS, WRITE, ingest)
-                .says("Keep records: NDJSON or a JSON array, plain, gzip or zstd")
-                .takes_bytes("application/x-ndjson")
-                .answers::<Ingested>(200),
-        )
+    routes
         .add(filtered(query).query("order", "`desc` or `asc`").paged().answers::<Page>(200))
         .add(filtered(histogram).answers::<Histogram>(200))
+        .add(filtered(values).answers::<TopValues>(200))
+        .add(context.answers::<Context>(200))
         .add(filtered(tail).answers_bytes(200, "text/event-stream"))
+}
+
+/// What the streams keep.
+fn with_streams(routes: Routes<Logs>) -> Routes<Logs> {
+    routes
         .add(
             get("/api/v1/streams", READ, streams)
                 .says("List the streams")
@@ -87,7 +135,6 @@ pub fn routes(log: Trajectory, shutdown: Shutdown) -> Routes {
                 .says("Forget what a stream keeps; its records stay")
                 .answers::<()>(204),
         )
-        .with_state(Logs { log, shutdown })
 }
 
 fn filtered<S: Clone + Send + Sync + 'static>(route: Route<S>) -> Route<S> {
@@ -98,23 +145,38 @@ fn filtered<S: Clone + Send + Sync + 'static>(route: Route<S>) -> Route<S> {
         .query("stream", "of this stream")
         .query("run_id", "of this run")
         .query("q", "word, \"exact text\", word*, /regex/, AND OR NOT ( )")
-        .query("field.NAME", "with this value in the field NAME")
+        .query("field.NAME", "with this value in the field NAME; `*` stands for anything; also `field.NAME!=`, `>=`, `<=`, `>`, `<`")
+}
+
+/// Where a form's record goes.
+#[derive(serde::Deserialize)]
+struct Place {
+    stream: Option<String>,
 }
 
 async fn ingest(
     State(logs): State<Logs>,
     caller: Caller,
     headers: HeaderMap,
+    Params(place): Params<Place>,
     body: Body,
 ) -> Result<Json<Ingested>> {
     // A batch has a bound of its own, whatever the other calls take.
     let body = to_bytes(body, BATCH_MAX).await.map_err(|why| unread(&why))?;
     let retry = idempotency(&headers, &caller, LOGS, &body)?;
     let coding = text_of(&headers, "content-encoding").map(str::to_owned);
-    logs.log.ingest_soon(body, coding, retry).await.map(Json)
+    // curl says so of everything that it is not told about: what begins as JSON is JSON.
+    let is_json = matches!(body.trim_ascii_start().first(), Some(b'{' | b'['));
+    if !is_json && received::media_type(&headers) == "application/x-www-form-urlencoded" {
+        let read = move |body: &[u8], now, take: &mut Take<'_>| {
+            form::read(body, place.stream.as_deref(), now, take)
+        };
+        return logs.log.ingest_soon(read, body, coding, retry).await.map(Json);
+    }
+    logs.log.ingest_soon(super::intake::json::read, body, coding, retry).await.map(Json)
 }
 
-fn unread(why: &axum::Error) -> Error {
+pub(super) fn unread(why: &axum::Error) -> Error {
     let mut cause = Some(why as &dyn std::error::Error);
     while let Some(one) = cause {
         // The type of the limit's error belongs to a crate that we do not name.
@@ -142,6 +204,49 @@ async fn histogram(State(logs): State<Logs>, Params(pairs): Pairs) -> Result<Jso
         }
     };
     off_thread(move || logs.log.histogram(&filter, buckets)).await.map(Json)
+}
+
+async fn values(State(logs): State<Logs>, Params(pairs): Pairs) -> Result<Json<TopValues>> {
+    let (filter, rest) = Filter::from_pairs(&pairs, &["field", "top"])?;
+    let mut faults = Vec::new();
+    let field =
+        rest.get("field").filter(|field| !field.is_empty()).map(|field| (*field).to_owned());
+    if field.is_none() {
+        faults.push(Fault::new("field", "is the name of a field"));
+    }
+    let top = match rest.get("top").map(|text| text.parse()) {
+        None => VALUES_DEFAULT,
+        Some(Ok(top)) if (1..=VALUES_MAX).contains(&top) => top,
+        Some(_) => {
+            faults.push(Fault::new("top", format!("is a number from 1 to {VALUES_MAX}")));
+            VALUES_DEFAULT
+        }
+    };
+    if !faults.is_empty() {
+        return Err(error::bad_query(faults));
+    }
+    off_thread(move || logs.log.values(&filter, &field.unwrap_or_default(), top)).await.map(Json)
+}
+
+/// How much around a record.
+#[derive(serde::Deserialize)]
+struct Around {
+    around: Option<usize>,
+    #[serde(default)]
+    alone: bool,
+}
+
+async fn context(
+    State(logs): State<Logs>,
+    Parted(seq): Parted<u64>,
+    Params(asked): Params<Around>,
+) -> Result<Json<Context>> {
+    let around = asked.around.unwrap_or(CONTEXT_DEFAULT);
+    if !(1..=CONTEXT_MAX).contains(&around) {
+        let detail = format!("is a number from 1 to {CONTEXT_MAX}");
+        return Err(error::bad_query(vec![Fault::new("around", detail)]));
+    }
+    off_thread(move || logs.log.context(seq, around, asked.alone)).await.map(Json)
 }
 
 async fn tail(

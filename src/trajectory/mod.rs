@@ -45,6 +45,8 @@ mod http;
 mod intake;
 mod keeper;
 mod model;
+#[cfg(feature = "http")]
+mod received;
 mod recovery;
 mod retention;
 mod scalar;
@@ -79,7 +81,7 @@ pub use search::histogram::{BUCKETS_DEFAULT, BUCKETS_MAX, Bucket, Histogram};
 pub use search::query::{LIMIT_DEFAULT, LIMIT_MAX, Order, Page, Query};
 pub use search::values::{TopValues, VALUES_DEFAULT, VALUES_MAX, ValueCount};
 pub use streams::{Settings as StreamSettings, Stream};
-pub use tail::{Event as TailEvent, Tail};
+pub use tail::{CONTEXT_DEFAULT, CONTEXT_MAX, Context, Event as TailEvent, Tail};
 pub use template::{DEFAULT_TEMPLATE, write_out};
 
 use crate::kernel::access::Caller;
@@ -93,6 +95,7 @@ use active::frame;
 use active::payload::{Batch, BatchId, Tally};
 use active::poison::Door;
 use active::writer::{Job, Queue, Writer};
+use intake::json::Take;
 use intake::line::Line;
 use keeper::Keeper;
 use retention::{Limits, Plan};
@@ -150,6 +153,10 @@ pub struct Stats {
     /// How many places of damage are known.
     pub damaged: usize,
 }
+
+/// Bodies up to this size are read where they arrive.
+#[cfg(feature = "http")]
+const SMALL: usize = 16 << 10;
 
 /// A batch that was read and waits to be written.
 struct Prepared {
@@ -229,7 +236,7 @@ impl Trajectory {
     /// Keeps what a client sent: NDJSON or a JSON array. Bad records are rejected one by one. With a
     /// `retry` the same batch is written once, however often it is sent.
     pub fn ingest(&self, body: &[u8], retry: Option<&Idempotency>) -> Result<Ingested> {
-        let Prepared { batch, mut outcome, id } = self.prepare(body, retry)?;
+        let Prepared { batch, mut outcome, id } = self.prepare(intake::json::read, body, retry)?;
         let (answer, answered) = mpsc::channel();
         let answer = Box::new(move |written| drop(answer.send(written)));
         self.submit(Job { batch, id, answer })?;
@@ -244,20 +251,29 @@ impl Trajectory {
     #[cfg(feature = "http")]
     async fn ingest_soon(
         &self,
+        read: impl Fn(&[u8], Time, &mut Take<'_>) -> Result<Ingested> + Send + 'static,
         body: bytes::Bytes,
         coding: Option<String>,
         retry: Option<Idempotency>,
     ) -> Result<Ingested> {
-        let log = self.clone();
-        let prepared = crate::kernel::off_thread(move || {
-            let body = intake::unpack::unpack(&body, coding.as_deref())?;
-            log.prepare(&body, retry.as_ref())
-        });
-        let Prepared { batch, mut outcome, id } = prepared.await?;
+        let arriving = self.0.queue.expect_one();
+        let prepared = if body.len() <= SMALL && coding.is_none() {
+            // A few lines are read sooner than another thread is woken.
+            self.prepare(read, &body, retry.as_ref())
+        } else {
+            let log = self.clone();
+            crate::kernel::off_thread(move || {
+                let body = intake::unpack::unpack(&body, coding.as_deref())?;
+                log.prepare(read, &body, retry.as_ref())
+            })
+            .await
+        };
+        let Prepared { batch, mut outcome, id } = prepared?;
         let (answer, answered) = tokio::sync::oneshot::channel();
         // Whoever waited may be gone; the batch is written all the same.
         let answer = Box::new(move |written| drop(answer.send(written)));
         self.submit(Job { batch, id, answer })?;
+        drop(arriving);
         let (_, accepted) = answered.await.map_err(|_gone| error::ended())??;
         if id.is_some() {
             outcome.accepted = accepted;
@@ -265,14 +281,19 @@ impl Trajectory {
         Ok(outcome)
     }
 
-    fn prepare(&self, body: &[u8], retry: Option<&Idempotency>) -> Result<Prepared> {
+    fn prepare(
+        &self,
+        read: impl Fn(&[u8], Time, &mut Take<'_>) -> Result<Ingested>,
+        body: &[u8],
+        retry: Option<&Idempotency>,
+    ) -> Result<Prepared> {
         if body.len() > BATCH_MAX {
             return Err(error::batch_too_large());
         }
         self.0.door.pass()?;
         let mut batch = Batch::default();
         let mut gate = self.0.streams.gate();
-        let outcome = intake::json::read(body, self.0.clock.now(), &mut |line| {
+        let outcome = read(body, self.0.clock.now(), &mut |line| {
             self.admit(&mut gate, &mut batch, line);
         })?;
         let id = retry.map(|retry| BatchId {
@@ -313,6 +334,12 @@ impl Trajectory {
         let limit = limit.clamp(1, VALUES_MAX);
         let clock = self.0.clock.as_ref();
         search::values::run(&self.0.shelf, filter, field, limit, self.budget(), clock)
+    }
+
+    /// The records around one, in the order they came in: so many before it and behind it, of its
+    /// stream alone when `alone`.
+    pub fn context(&self, seq: u64, around: usize, alone: bool) -> Result<Context> {
+        tail::context(&self.0.shelf, seq, around.clamp(1, CONTEXT_MAX), alone)
     }
 
     /// Follows what comes in, after the record with this number or from now on.

@@ -7,6 +7,7 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use super::active::payload::{Raw, Records, Shape};
@@ -236,6 +237,64 @@ impl Tail {
         });
         firsts.min()
     }
+}
+
+/// So many records on each side, unless told otherwise.
+pub const CONTEXT_DEFAULT: usize = 10;
+/// So many records on each side at most.
+pub const CONTEXT_MAX: usize = 200;
+/// So far on each side is looked.
+const CONTEXT_SPAN: u64 = 200_000;
+
+/// The records around one, in the order they came in.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "http", derive(utoipa::ToSchema))]
+pub struct Context {
+    /// Those before it, itself, and those behind it.
+    pub items: Vec<Kept>,
+    /// Whether there may be more on a side than were looked for.
+    pub incomplete: bool,
+}
+
+/// The records around one.
+pub(super) fn context(shelf: &Arc<Shelf>, seq: u64, around: usize, alone: bool) -> Result<Context> {
+    let gather = |filter: &Filter, after: u64, until: u64, enough: usize| -> Result<Vec<Kept>> {
+        let mut tail = Tail::new(shelf.clone(), filter.clone(), Some(after));
+        let mut found = Vec::new();
+        while tail.seen() < until.min(shelf.last_seq()) && found.len() < enough {
+            for event in tail.step()? {
+                match event {
+                    Event::Record(kept) if kept.seq <= until => found.push(*kept),
+                    _ => {}
+                }
+            }
+        }
+        Ok(found)
+    };
+    let everything = Filter::default();
+    let one = gather(&everything, seq.saturating_sub(1), seq, 1)?;
+    let one = one.into_iter().find(|kept| kept.seq == seq).ok_or_else(|| error::no_record(seq))?;
+    let stream = alone.then(|| one.record.stream.clone());
+    let filter = Filter { stream, ..Filter::default() };
+    // Backwards in stretches that grow, for nobody knows how far apart the records of a stream are.
+    let mut span = around as u64 * 4;
+    let mut before = loop {
+        let from = seq.saturating_sub(span + 1);
+        let before = gather(&filter, from, seq - 1, usize::MAX)?;
+        if before.len() >= around || from == 0 || span >= CONTEXT_SPAN {
+            break before;
+        }
+        span *= 8;
+    };
+    let incomplete = before.len() < around && seq.saturating_sub(span + 1) > 0;
+    let mut items = before.split_off(before.len().saturating_sub(around));
+    items.push(one);
+    let mut behind = gather(&filter, seq, seq.saturating_add(CONTEXT_SPAN), around)?;
+    behind.truncate(around);
+    let incomplete = incomplete
+        || (behind.len() < around && seq.saturating_add(CONTEXT_SPAN) < shelf.last_seq());
+    items.extend(behind);
+    Ok(Context { items, incomplete })
 }
 
 /// Where a record stands.

@@ -158,6 +158,16 @@ impl Segment {
     pub(crate) fn visit(
         &self,
         extent: &Extent,
+        visit: impl FnMut(u64, &Raw<'_>) -> bool,
+    ) -> io::Result<Vec<Damage>> {
+        self.visit_where(extent, |_| true, visit)
+    }
+
+    /// As [`Self::visit`], passing over frames whose payload cannot hold what is looked for.
+    pub(crate) fn visit_where(
+        &self,
+        extent: &Extent,
+        may_be_in: impl Fn(&[u8]) -> bool,
         mut visit: impl FnMut(u64, &Raw<'_>) -> bool,
     ) -> io::Result<Vec<Damage>> {
         let end = extent.offset + extent.bytes;
@@ -165,6 +175,7 @@ impl Segment {
         let mut damage = Vec::new();
         while let Some(step) = walk.step()? {
             match step {
+                Step::Frame { payload, .. } if !may_be_in(&payload) => {}
                 Step::Frame { offset, head, payload } => {
                     let records = split_ids(&payload).map_or(&[][..], |(_, records)| records);
                     for (seq, raw) in (head.first_seq..).zip(Records::new(records, head.shape)) {

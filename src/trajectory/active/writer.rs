@@ -2,8 +2,10 @@
 //! answers everyone. While it syncs, the next frame gathers; under load batches grow by themselves.
 
 use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use super::super::disk::Disk;
 use super::super::error;
@@ -24,6 +26,11 @@ use crate::kernel::error::{Error, Result};
 pub(crate) const QUEUE_BYTES: usize = 8 << 20;
 /// The most records that wait.
 pub(crate) const QUEUE_RECORDS: u64 = 64 << 10;
+
+/// How long the writer waits for batches that are being read: one sync for many is cheaper for all.
+const MOMENT: Duration = Duration::from_millis(2);
+/// With so many bytes at hand it does not wait.
+const ENOUGH: usize = 256 << 10;
 
 /// Who waits for a batch.
 pub(crate) type Answer = Box<dyn FnOnce(Result<(Receipt, u64)>) + Send>;
@@ -53,9 +60,28 @@ struct Waiting {
 pub(crate) struct Queue {
     waiting: Mutex<Waiting>,
     some: Condvar,
+    /// How many batches are being read and will be put in line.
+    arriving: AtomicUsize,
+}
+
+/// A batch that is being read. While there are some, the writer waits a moment for them.
+pub(crate) struct Arriving<'q>(&'q Queue);
+
+impl Drop for Arriving<'_> {
+    fn drop(&mut self) {
+        if self.0.arriving.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.0.some.notify_one();
+        }
+    }
 }
 
 impl Queue {
+    /// Tells that a batch will be put in line soon.
+    pub(crate) fn expect_one(&self) -> Arriving<'_> {
+        self.arriving.fetch_add(1, Ordering::AcqRel);
+        Arriving(self)
+    }
+
     /// Puts a batch in line. A batch that is alone is taken whatever its size.
     pub(crate) fn push(&self, job: Job) -> Result<()> {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
@@ -93,6 +119,11 @@ impl Queue {
             }
             waiting = self.some.wait(waiting).unwrap_or_else(PoisonError::into_inner);
         }
+        let expecting = |waiting: &mut Waiting| {
+            !waiting.ended && waiting.bytes < ENOUGH && self.arriving.load(Ordering::Acquire) > 0
+        };
+        let waited = self.some.wait_timeout_while(waiting, MOMENT, expecting);
+        waiting = waited.unwrap_or_else(PoisonError::into_inner).0;
         (waiting.bytes, waiting.records) = (0, 0);
         let rotations = std::mem::take(&mut waiting.rotations);
         Some((std::mem::take(&mut waiting.jobs), rotations))

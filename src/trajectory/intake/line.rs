@@ -126,3 +126,20 @@ impl Line<'_> {
         }
     }
 }
+
+/// A stream's name made of what another system calls it: what no name may have becomes `-`.
+pub(crate) fn stream_like(text: Cow<'_, str>) -> Cow<'_, str> {
+    match stream_name(text.clone()) {
+        Ok(_) if text.is_empty() => text,
+        Ok(name) => Cow::Owned(name.into_owned()),
+        Err(_) => {
+            let plain: String = text
+                .chars()
+                .map(|c| if c.is_alphanumeric() || matches!(c, '.' | '_' | '-') { c } else { '-' })
+                .take(80)
+                .collect();
+            let plain = plain.trim_matches(['.', '-']).to_owned();
+            stream_name(Cow::Owned(plain)).unwrap_or(Cow::Borrowed(DEFAULT_STREAM))
+        }
+    }
+}

@@ -103,6 +103,16 @@ pub(crate) fn time_from_whole(number: i64) -> Option<Time> {
     micros.filter(|micros| TIMES.contains(micros)).map(Time)
 }
 
+/// Nanoseconds since 1970.
+pub(crate) fn time_from_nanos(nanos: u64) -> Option<Time> {
+    i64::try_from(nanos / 1000).ok().map(Time).filter(|time| is_possible(*time))
+}
+
+/// Whether a time lies in the years 1 to 9999.
+pub(crate) fn is_possible(time: Time) -> bool {
+    TIMES.contains(&time.0)
+}
+
 #[expect(clippy::cast_possible_truncation, reason = "the range is checked before")]
 fn time_from_float(number: f64) -> Option<Time> {
     let size = number.abs();

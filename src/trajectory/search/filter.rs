@@ -73,6 +73,12 @@ impl Filter {
         self.fields.iter().all(|condition| condition.holds(condition.value_of(&get).as_ref()))
     }
 
+    /// Whether the text that is looked for may stand in the records of a frame.
+    pub(crate) fn may_be_in(&self, payload: &[u8]) -> bool {
+        let literal = self.text.as_ref().and_then(|text| text.literal.as_ref());
+        literal.is_none_or(|literal| literal.may_be_in(payload))
+    }
+
     /// Whether something of these times and levels may be looked for.
     pub(crate) fn may_take(&self, tally: &Tally, levels: u8) -> bool {
         self.from.is_none_or(|from| tally.max >= from.0)

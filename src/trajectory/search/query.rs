@@ -311,9 +311,8 @@ impl Search<'_> {
     }
 
     fn look_at_frames(&self, segment: &Segment, extent: &Extent) -> Result<Vec<Damage>> {
-        let mut rows = 0;
-        let damage = segment.visit(extent, |seq, raw| {
-            rows += 1;
+        let may_be_in = |payload: &[u8]| self.query.filter.may_be_in(payload);
+        let damage = segment.visit_where(extent, may_be_in, |seq, raw| {
             let place = (raw.time.0, seq);
             if self.is_beyond(place) && self.query.filter.takes(raw) {
                 let mut found = self.found();
@@ -323,7 +322,7 @@ impl Search<'_> {
             }
             true
         });
-        self.rows.fetch_add(rows, Ordering::Relaxed);
+        self.rows.fetch_add(extent.tally.count, Ordering::Relaxed);
         damage.map_err(|source| error::io(format!("read {}", segment.name), source))
     }
 

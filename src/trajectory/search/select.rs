@@ -257,8 +257,8 @@ fn by_text(block: &Block<'_>, text: &Text, left: &mut Left) -> Result<(), Failed
     let matches = |message: &str| text.expr.matches(&Message::new(message));
     match &messages {
         TextColumn::Plain(texts) => match &text.literal {
-            Some(literal) if !literal.any_case || texts.joined().is_ascii() => {
-                let hits = hits(texts, literal, left, &matches);
+            Some(literal) if let Some(hay) = literal.hay(texts.joined().as_bytes()) => {
+                let hits = hits(texts, &hay, literal, left, &matches);
                 left.rows = Some(hits);
             }
             _ => left.keep(|row| matches(texts.get(row))),
@@ -273,9 +273,13 @@ fn by_text(block: &Block<'_>, text: &Text, left: &mut Left) -> Result<(), Failed
 
 /// The rows that are left in which a literal stands and everything else is right: one pass over all
 /// messages of the block.
-fn hits(texts: &Texts, literal: &Literal, left: &Left, matches: &dyn Fn(&str) -> bool) -> Vec<u32> {
-    let lower = literal.any_case.then(|| texts.joined().to_ascii_lowercase());
-    let joined = lower.as_deref().unwrap_or(texts.joined()).as_bytes();
+fn hits(
+    texts: &Texts,
+    joined: &[u8],
+    literal: &Literal,
+    left: &Left,
+    matches: &dyn Fn(&str) -> bool,
+) -> Vec<u32> {
     let mut found = Vec::new();
     let mut from = 0;
     while let Some(at) = joined.get(from..).and_then(|rest| literal.finder.find(rest)) {

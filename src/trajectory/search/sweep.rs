@@ -113,7 +113,8 @@ impl<C: Counting> Sweep<'_, C> {
         let mut damage = Vec::new();
         let (name, counted) = match chunk {
             Chunk::Frames(segment, extent) => {
-                let visited = segment.visit(extent, |_, raw| {
+                let may_be_in = |payload: &[u8]| self.filter.may_be_in(payload);
+                let visited = segment.visit_where(extent, may_be_in, |_, raw| {
                     if self.filter.takes(raw) {
                         self.counting.count(raw, sum);
                     }

@@ -11,6 +11,7 @@
 //! or Japanese character is one of its own. A word with other characters in it (`a-b`, `10.0.0.1`)
 //! must stand there as it is, with no token running on at either end.
 
+use std::borrow::Cow;
 use std::cell::OnceCell;
 use std::iter::Peekable;
 use std::vec::IntoIter;
@@ -83,7 +84,26 @@ pub(crate) struct Literal {
     pub(crate) is_all: bool,
 }
 
+/// The two characters beyond ASCII that have a letter of ASCII in their lower case: the Kelvin sign and
+/// the dotted capital I.
+const FOREIGN: [&[u8]; 2] = ["\u{212A}".as_bytes(), "\u{130}".as_bytes()];
+
 impl Literal {
+    /// Bytes in which to look for it: as they are, or in lower case. None where that cannot tell.
+    pub(crate) fn hay<'h>(&self, bytes: &'h [u8]) -> Option<Cow<'h, [u8]>> {
+        if !self.any_case {
+            return Some(Cow::Borrowed(bytes));
+        }
+        let is_foreign = !bytes.is_ascii()
+            && FOREIGN.iter().any(|foreign| memchr::memmem::find(bytes, foreign).is_some());
+        (!is_foreign).then(|| Cow::Owned(bytes.to_ascii_lowercase()))
+    }
+
+    /// Whether it may stand somewhere in these bytes.
+    pub(crate) fn may_be_in(&self, bytes: &[u8]) -> bool {
+        self.hay(bytes).is_none_or(|hay| self.finder.find(&hay).is_some())
+    }
+
     /// The longest that an expression has.
     pub(crate) fn of(expr: &Expr) -> Option<Self> {
         let mut found = Vec::new();
