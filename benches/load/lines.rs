@@ -5,6 +5,8 @@ use std::fmt::Write as _;
 
 /// Where the time of the first line is: 2026-01-01, in microseconds.
 const BEGIN: u64 = 1_767_225_600_000_000;
+/// So late a line comes at most.
+const LATE: u64 = 5_000_000;
 /// So far apart lines are, on average.
 const STEP: u64 = 1_000;
 
@@ -26,11 +28,6 @@ pub(crate) const SOURCES: [&str; 16] = [
     "quality-check",
     "edge-sync",
 ];
-const LEVELS: [&str; 20] = [
-    "INFO", "INFO", "INFO", "INFO", "INFO", "INFO", "INFO", "INFO", "INFO", "INFO", "INFO", "INFO",
-    "INFO", "DEBUG", "DEBUG", "DEBUG", "DEBUG", "WARNING", "WARNING", "ERROR",
-];
-
 /// A line: what stands in it, and how it is sent.
 pub(crate) struct Line {
     /// Microseconds since 1970.
@@ -66,23 +63,29 @@ pub(crate) fn rare_word(number: u64) -> String {
 pub(crate) fn line(number: u64) -> Line {
     let mut dice = Dice(number.wrapping_mul(0x2545_F491_4F6C_DD1D));
     let source = usize::try_from(dice.roll(16)).unwrap_or(0);
-    let level = one_of(&LEVELS, dice.roll(20));
     // Some come late, as lines over a network do.
-    let late = if dice.roll(50) == 0 { dice.roll(5_000_000) } else { 0 };
-    let time = BEGIN + number * STEP + dice.roll(STEP) - late;
-    Line {
-        time,
-        level,
-        stream: one_of(&SOURCES, source as u64),
-        message: message(source, number, &mut dice),
+    let late = if dice.roll(50) == 0 { dice.roll(LATE) } else { 0 };
+    let time = BEGIN + 10 * LATE + number * STEP + dice.roll(STEP) - late;
+    let shape = dice.roll(4);
+    let level = level(source, shape, dice.roll(100));
+    let message = message(source, shape, number, &mut dice);
+    Line { time, level, stream: one_of(&SOURCES, source as u64), message }
+}
+
+/// The level follows from what is said, nearly always.
+fn level(source: usize, shape: u64, chance: u64) -> &'static str {
+    match (source, shape, chance) {
+        (3, 1, _) | (8, 1.., 0..30) | (13, 0, 0..20) => "ERROR",
+        (0, 2.., _) | (2 | 12, 0, _) | (14, _, 0..50) | (_, _, 0) => "WARNING",
+        (1, 1.., _) | (6 | 9, _, 0..30) => "DEBUG",
+        _ => "INFO",
     }
 }
 
 #[expect(clippy::too_many_lines, reason = "a list of shapes")]
-fn message(source: usize, number: u64, dice: &mut Dice) -> String {
+fn message(source: usize, shape: u64, number: u64, dice: &mut Dice) -> String {
     let turbine = format!("R{}", 80_711 + dice.roll(24) * 5);
     let mut text = String::with_capacity(160);
-    let shape = dice.roll(4);
     let mut n = |sides: u64| dice.roll(sides);
     let written = match (source, shape) {
         (0, 0) => write!(

@@ -233,7 +233,8 @@ impl Load<'_> {
             ("a word that is nowhere", "/api/v1/logs?q=reqzzzzzzzzzz&limit=1000".into()),
             (
                 "a phrase of one source",
-                "/api/v1/logs/histogram?buckets=1&q=%22pushed%20500%20changes%22".into(),
+                "/api/v1/logs/histogram?buckets=1&q=%22of%20pipeline%20forecast-7%20entered%22"
+                    .into(),
             ),
             (
                 "a text inside words, all of them",

@@ -12,6 +12,8 @@ mod catalogue;
 mod daemon;
 #[cfg(all(feature = "demo", feature = "redb"))]
 mod demo;
+#[cfg(all(feature = "cli", feature = "http", feature = "redb", feature = "trajectory"))]
+mod logs;
 #[cfg(all(feature = "cli", feature = "s3", feature = "redb"))]
 mod objects;
 #[cfg(feature = "redb")]

@@ -10,6 +10,8 @@
 mod collections;
 #[cfg(feature = "mongo")]
 mod mongo;
+#[cfg(feature = "trajectory")]
+mod ripgrep;
 #[cfg(feature = "s3")]
 mod s3;
 #[cfg(all(feature = "s3", feature = "s3-store", feature = "mongo"))]
@@ -101,6 +103,11 @@ fn an_outside_consumer() {
 #[test]
 fn the_python_client() {
     run("client");
+}
+
+#[test]
+fn logs_from_everywhere() {
+    run("logs");
 }
 
 #[test]
