@@ -26,6 +26,8 @@ impl Pauses {
 }
 
 const HOUR: Duration = Duration::from_hours(1);
+#[cfg(feature = "trajectory")]
+const MINUTE: Duration = Duration::from_mins(1);
 
 impl App {
     /// Starts what runs beside the requests.
@@ -88,7 +90,7 @@ impl App {
         }
         #[cfg(feature = "trajectory")]
         if let Some(log) = self.trajectory.clone() {
-            self.workers.every("trajectory.tidy", HOUR, move || log.tidy().map(|_| false));
+            self.workers.every("trajectory.tidy", MINUTE, move || log.tidy().map(|_| false));
         }
         #[cfg(feature = "atom")]
         if let Some(atom) = self.atom.clone() {
