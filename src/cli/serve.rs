@@ -24,6 +24,10 @@ use crate::web;
 /// How often freed memory is given back: some is freed a little after the start, when the index is open.
 const GIVE_BACK: Duration = Duration::from_secs(5);
 
+/// How long syslog is left to the kernel when none came, or none could be kept.
+#[cfg(feature = "trajectory")]
+const SYSLOG_PAUSE: Duration = Duration::from_millis(20);
+
 #[derive(clap::Args)]
 pub(super) struct Serve {
     /// The data folder
@@ -68,6 +72,9 @@ pub(super) struct Daemon {
     server: Server,
     /// Further listeners, where the settings ask for them: the paths of Drip 0.1, the S3 protocol.
     beside: Vec<server::Listening>,
+    /// Where syslog is taken in.
+    #[cfg(feature = "trajectory")]
+    syslog: Option<SocketAddr>,
     shutdown: Shutdown,
 }
 
@@ -92,6 +99,8 @@ impl Daemon {
         }
         #[cfg(feature = "s3")]
         beside.extend(server::listen_s3(settings, app.cask.as_ref(), &config).await?);
+        #[cfg(feature = "trajectory")]
+        let syslog = listen_for_syslog(&app)?;
         app.folder.announce(&address.to_string())?;
         app.start_workers();
         app.workers.every("memory.give_back", GIVE_BACK, || {
@@ -105,7 +114,16 @@ impl Daemon {
         let pages = web::Web::of(&app, server.table(), behind_proxy);
         #[cfg(feature = "web")]
         let server = server.with_pages(web::routes(pages));
-        Ok(Self { app, address, listener, server, beside, shutdown })
+        Ok(Self {
+            app,
+            address,
+            listener,
+            server,
+            beside,
+            #[cfg(feature = "trajectory")]
+            syslog,
+            shutdown,
+        })
     }
 
     pub(super) fn folder(&self) -> String {
@@ -130,6 +148,10 @@ impl Daemon {
                 s3 = Some(url);
             }
         }
+        #[cfg(feature = "trajectory")]
+        if let Some(address) = self.syslog.filter(|_| !out.is_json()) {
+            out.line(&format!("syslog (trajectory.syslog.listen) is taken in at udp://{address}"))?;
+        }
         let said = serde_json::json!({
             "url": url, "data": folder, "pid": std::process::id(), "compat": old, "s3": s3,
         });
@@ -147,6 +169,23 @@ impl Daemon {
         app.close().await;
         outcome.and(beside.map(drop))
     }
+}
+
+/// Takes syslog in, where the settings give an address.
+#[cfg(feature = "trajectory")]
+fn listen_for_syslog(app: &App) -> Result<Option<SocketAddr>> {
+    let Some(syslog) = app
+        .trajectory
+        .as_ref()
+        .map(crate::trajectory::Trajectory::listen_for_syslog)
+        .transpose()?
+    else {
+        return Ok(None);
+    };
+    let Some(syslog) = syslog else { return Ok(None) };
+    let address = syslog.address()?;
+    app.workers.every("trajectory.syslog", SYSLOG_PAUSE, move || syslog.turn());
+    Ok(Some(address))
 }
 
 /// SIGTERM and Ctrl-C end the daemon gracefully; the second one ends it at once.

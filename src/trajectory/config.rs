@@ -28,6 +28,11 @@ pub const KEYS: &[Key] = &[
         "How many bytes of log records, unpacked, go into one file before it is sealed and the next one begun.",
     )
     .must(Rule::Between(1 << 10, 1 << 30)),
+    Key::optional(
+        "trajectory.syslog.listen",
+        KeyKind::Text,
+        "Where syslog is taken in over UDP, such as \"127.0.0.1:5514\". It knows no credential: give an address that only those reach who may write logs.",
+    ),
     Key::new(
         "trajectory.query_time",
         KeyKind::Duration,
@@ -50,6 +55,8 @@ pub struct Config {
     pub query_time: Duration,
     /// How many bytes the whole log may take on the disk; the oldest segments go.
     pub max_bytes: Option<u64>,
+    /// Where syslog is taken in over UDP.
+    pub syslog: Option<String>,
     /// Whether a thread seals what is written no more; without it [`Trajectory::seal`] does.
     ///
     /// [`Trajectory::seal`]: super::Trajectory::seal
@@ -68,6 +75,7 @@ impl Default for Config {
             segment_bytes: 16 << 20,
             query_time: Duration::from_secs(10),
             max_bytes: None,
+            syslog: None,
             seals: true,
             query_rows: 50_000_000,
             max_streams: 4096,
@@ -82,6 +90,7 @@ impl Config {
             records: settings.given("trajectory.records", Settings::secret)?.cloned(),
             retention: settings.given("trajectory.retention", Settings::duration)?,
             max_bytes: settings.given("trajectory.max_bytes", Settings::bytes)?,
+            syslog: settings.given("trajectory.syslog.listen", Settings::text)?.map(str::to_owned),
             segment_bytes: settings.bytes("trajectory.segment_bytes")?,
             query_time: settings.duration("trajectory.query_time")?,
             ..Self::default()

@@ -17,6 +17,11 @@ pub(crate) fn bytes_read(bytes: usize) {
     count("drip_log_read_bytes_total", bytes as u64);
 }
 
+/// Datagrams of syslog were lost.
+pub(crate) fn syslog_lost(datagrams: usize) {
+    count("drip_log_syslog_lost_total", datagrams as u64);
+}
+
 #[cfg(feature = "http")]
 fn count(name: &'static str, by: u64) {
     metrics::counter!(name).increment(by);

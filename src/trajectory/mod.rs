@@ -56,6 +56,7 @@ mod sealed;
 mod search;
 mod shelf;
 mod streams;
+mod syslog;
 mod tail;
 mod template;
 mod tokens;
@@ -81,6 +82,7 @@ pub use search::histogram::{BUCKETS_DEFAULT, BUCKETS_MAX, Bucket, Histogram};
 pub use search::query::{LIMIT_DEFAULT, LIMIT_MAX, Order, Page, Query};
 pub use search::values::{TopValues, VALUES_DEFAULT, VALUES_MAX, ValueCount};
 pub use streams::{Settings as StreamSettings, Stream};
+pub use syslog::Syslog;
 pub use tail::{CONTEXT_DEFAULT, CONTEXT_MAX, Context, Event as TailEvent, Tail};
 pub use template::{DEFAULT_TEMPLATE, write_out};
 
@@ -226,6 +228,11 @@ impl Trajectory {
         if batch.bytes.len() > BATCH_MAX {
             return Err(error::batch_too_large());
         }
+        self.write(batch)
+    }
+
+    /// Puts a batch in line and waits until it is durable.
+    fn write(&self, batch: Batch) -> Result<Receipt> {
         let (answer, answered) = mpsc::channel();
         let answer = Box::new(move |outcome| drop(answer.send(outcome)));
         self.submit(Job { batch, id: None, answer })?;
@@ -502,6 +509,12 @@ impl Trajectory {
             filtered: self.0.filtered.load(Ordering::Relaxed),
             damaged: self.0.shelf.damage().len(),
         }
+    }
+
+    /// Takes the address where syslog comes in, if the settings give one.
+    pub fn listen_for_syslog(&self) -> Result<Option<Syslog>> {
+        let address = self.0.config.syslog.as_deref();
+        address.map(|address| Syslog::listen(self.clone(), address)).transpose()
     }
 
     /// The clock it goes by.

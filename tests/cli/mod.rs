@@ -4,3 +4,5 @@
 mod connections;
 mod serve;
 mod settings;
+#[cfg(feature = "trajectory")]
+mod slow_follower;

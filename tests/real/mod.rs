@@ -16,6 +16,8 @@ mod ripgrep;
 mod s3;
 #[cfg(all(feature = "s3", feature = "s3-store", feature = "mongo"))]
 mod s3_store;
+#[cfg(feature = "trajectory")]
+mod syslog;
 
 use std::path::Path;
 use std::process::Command;

@@ -161,6 +161,88 @@ async fn a_stream_is_set_shown_listed_and_forgotten() {
     assert_eq!((status.as_u16(), problem["errors"].as_array().unwrap().len()), (422, 3));
 }
 
+/// A call of another system's client.
+async fn sent(api: &Api, path: &str, media_type: &str, body: &[u8]) -> (u16, String, Vec<u8>) {
+    let request = Request::post(path).header("content-type", media_type);
+    let response =
+        api.send(Role::Publisher, request.body(Body::from(body.to_vec())).unwrap()).await;
+    let status = response.status().as_u16();
+    let told =
+        response.headers().get("content-type").map(|value| value.to_str().unwrap().to_owned());
+    let body = to_bytes(response.into_body(), usize::MAX).await.unwrap().to_vec();
+    (status, told.unwrap_or_default(), body)
+}
+
+#[tokio::test]
+async fn clients_of_others_are_answered_as_they_expect_also_when_something_is_wrong() {
+    let api = Api::new();
+    let protobuf = "application/x-protobuf";
+    assert_eq!(sent(&api, "/v1/logs", protobuf, b"").await, (200, protobuf.into(), vec![]));
+    let (status, told, body) = sent(&api, "/v1/logs", protobuf, b"\xff\xff").await;
+    // A google.rpc.Status: code 3, and a message.
+    assert_eq!((status, told.as_str(), &body[..3]), (400, protobuf, &[8, 3, 18][..]));
+    assert_eq!(sent(&api, "/v1/logs", "text/plain", b"x").await.0, 415);
+    let (status, told, body) = sent(&api, "/otlp/v1/logs", "application/json", b"{").await;
+    let said: Value = serde_json::from_slice(&body).unwrap();
+    assert_eq!((status, told.as_str(), &said["code"]), (400, "application/json", &json!(3)));
+    let partly =
+        br#"{"resourceLogs":[{"scopeLogs":[{"logRecords":[{"body":{"stringValue":"a"}},3]}]}]}"#;
+    let (status, _, body) = sent(&api, "/v1/logs", "application/json", partly).await;
+    let said: Value = serde_json::from_slice(&body).unwrap();
+    assert_eq!((status, &said["partialSuccess"]["rejectedLogRecords"]), (200, &json!("1")));
+    let push = br#"{"streams":[{"stream":{"job":"j"},"values":[["1700000000000000000","b"]]}]}"#;
+    assert_eq!(sent(&api, "/loki/api/v1/push", "application/json", push).await.0, 204);
+    let (status, told, body) = sent(&api, "/loki/api/v1/push", protobuf, b"no snappy").await;
+    assert_eq!((status, told.starts_with("text/plain")), (400, true), "{body:?}");
+    let form = "application/x-www-form-urlencoded";
+    let (status, ..) =
+        sent(&api, "/api/v1/logs?stream=py", form, b"msg=%25s&args=%28%27c%27%2C%29").await;
+    assert_eq!(status, 200);
+    assert_eq!(
+        sent(&api, "/api/v1/logs", form, b"{\"msg\":\"d\"}").await.0,
+        200,
+        "as curl sends it"
+    );
+    let found = super::all(&api.log);
+    let found: Vec<_> = found
+        .iter()
+        .map(|kept| (kept.record.stream.as_str(), kept.record.message.as_str()))
+        .collect();
+    assert_eq!(found, [("default", "a"), ("j", "b"), ("py", "c"), ("default", "d")]);
+}
+
+#[tokio::test]
+async fn values_and_surroundings_are_asked_for() {
+    let api = Api::new();
+    let lines: Vec<String> = (0..40)
+        .map(|n| {
+            let stream = ["a", "b"][n % 2];
+            json!({"msg": format!("m{n}"), "stream": stream, "n": n % 3}).to_string()
+        })
+        .collect();
+    api.call("POST", "/api/v1/logs", lines.join("\n")).await;
+    for _ in 0..2 {
+        let (_, top) = api.call("GET", "/api/v1/logs/values?field=n&top=1&stream=a", "").await;
+        assert_eq!(
+            (&top["items"][0]["count"], &top["distinct"], &top["total"]),
+            (&json!(7), &json!(3), &json!(20))
+        );
+        let (_, around) = api.call("GET", "/api/v1/logs/context/20?around=2", "").await;
+        let seqs: Vec<_> =
+            around["items"].as_array().unwrap().iter().map(|one| &one["seq"]).collect();
+        assert_eq!(seqs, [18, 19, 20, 21, 22]);
+        let (_, around) = api.call("GET", "/api/v1/logs/context/20?around=2&alone=true", "").await;
+        let seqs: Vec<_> =
+            around["items"].as_array().unwrap().iter().map(|one| &one["seq"]).collect();
+        assert_eq!(seqs, [16, 18, 20, 22, 24]);
+        api.log.rotate().unwrap();
+        api.log.seal().unwrap();
+    }
+    assert_eq!(api.call("GET", "/api/v1/logs/context/99", "").await.0, 404);
+    let (status, problem) = api.call("GET", "/api/v1/logs/values?top=0", "").await;
+    assert_eq!((status.as_u16(), problem["errors"].as_array().unwrap().len()), (422, 2));
+}
+
 #[tokio::test]
 async fn a_viewer_reads_and_does_not_write() {
     let api = Api::new();

@@ -163,6 +163,50 @@ fn every_flipped_byte_is_detected_and_the_rest_is_served() {
 }
 
 #[test]
+fn random_flips_in_a_large_segment_are_detected() {
+    let rig = Rig::new();
+    let log = rig.open().unwrap();
+    let mut dice = Dice(11);
+    for n in 0..40 {
+        let many = (0..100).map(|at| {
+            let mut one = Record {
+                stream: format!("s{}", dice.roll(5)),
+                run_id: Some(format!("run-{}", dice.roll(3))),
+                ..record(
+                    n * 100 + at,
+                    &format!("message {} of R{}", dice.roll(9_000), dice.roll(90)),
+                )
+            };
+            one.fields.insert("power".into(), json!(dice.roll(100_000)));
+            one.fields.insert("trace".into(), json!(format!("{:016x}", dice.roll(usize::MAX))));
+            one
+        });
+        log.append(many.collect()).unwrap();
+    }
+    seal(&log);
+    drop(log);
+    let whole = rig.disk.bytes(FIRST);
+    let mut least = usize::MAX;
+    for _ in 0..number_from_env("FLIPS", 150) {
+        let at = dice.roll(whole.len());
+        let mut flipped = whole.clone();
+        flipped[at] ^= 1 << dice.roll(8);
+        let log = Rig::on(rig.disk.with(FIRST, flipped)).open().unwrap();
+        let damage = log.check().unwrap();
+        assert!(!damage.is_empty(), "byte {at}");
+        let is_there = |one: &&drip::trajectory::Damage| {
+            (one.offset..one.offset + one.bytes.max(1)).contains(&(at as u64))
+        };
+        assert!(damage.iter().any(|one| is_there(&one)), "byte {at}: {damage:?}");
+        let served = usize::try_from(log.histogram(&Filter::default(), 1).unwrap().total).unwrap();
+        least = least.min(served);
+        let page = log.query(&query(&[("q", "message"), ("limit", "1000")])).unwrap();
+        assert!(!page.items.is_empty(), "byte {at}");
+    }
+    assert!(least >= 4_000 - 4_000 / 3, "{least} of 4000 served");
+}
+
+#[test]
 fn a_segment_whose_ends_are_lost_is_set_aside_and_told() {
     let (rig, _) = sealed_log();
     let whole = rig.disk.bytes(FIRST);

@@ -13,6 +13,7 @@ pub(super) mod outcome;
 mod protobuf;
 #[cfg(feature = "http")]
 mod python;
+pub(super) mod syslog;
 pub(super) mod time;
 #[cfg(feature = "http")]
 pub(super) mod unpack;
