@@ -75,9 +75,10 @@ fn operation(route: &RouteInfo) -> Value {
 }
 
 fn operation_id(route: &RouteInfo) -> String {
-    let words = route.path.split(['/', ':', '.']).map(|part| part.trim_matches(['{', '}', '*']));
-    let words: Vec<_> =
-        words.filter(|word| !word.is_empty() && !matches!(*word, "api" | "v1")).collect();
+    // What is not below our own base path has a name of its own: `/v1/logs` is not `/api/v1/logs`.
+    let path = route.path.strip_prefix("/api/v1").unwrap_or(route.path);
+    let words = path.split(['/', ':', '.']).map(|part| part.trim_matches(['{', '}', '*']));
+    let words: Vec<_> = words.filter(|word| !word.is_empty()).collect();
     format!("{}_{}", route.method.as_str().to_lowercase(), words.join("_"))
 }
 

@@ -27,6 +27,9 @@ LEFT_OUT = {
     ("GET", "/api/v1/changes/stream"),
 }
 
+# The clients of others expect refusals as their protocols have them: a google.rpc.Status, or a sentence.
+FOREIGN = {"/v1/logs", "/otlp/v1/logs", "/loki/api/v1/push"}
+
 # What the demo left, by the name of the part of the path, and where that is not enough by the
 # collection too.
 KNOWN = {
@@ -45,7 +48,7 @@ KNOWN = {
     ("packages", "name"): "wind-power",
 }
 
-@schemathesis.serializer("application/x-ndjson", "application/vnd.drip.caskpkg", "application/octet-stream")
+@schemathesis.serializer("application/x-ndjson", "application/vnd.drip.caskpkg", "application/octet-stream", "application/x-protobuf")
 def bytes_as_they_are(_context, value):
     if isinstance(value, str):
         return value.encode("utf-8", "surrogatepass")
@@ -66,6 +69,9 @@ def look(case, answer, seen):
     what = f"{case.method} {case.formatted_path}"
     if answer.status_code >= 500:
         seen.append(f"{what} → {answer.status_code} {answer.text[:300]}\n  {case.as_curl_command()}")
+    elif answer.status_code >= 400 and case.operation.path in FOREIGN:
+        if not answer.content:
+            seen.append(f"{what} → {answer.status_code} without a word")
     elif answer.status_code >= 400 and case.method != "HEAD":
         kind = "".join(answer.headers.get("content-type", [])).split(";")[0]
         body = answer.json() if kind == "application/problem+json" else {}

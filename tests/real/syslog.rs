@@ -18,7 +18,8 @@ fn what_logger_sends_is_found() {
     let daemon = home.serve();
     let http = daemon.http().with_token(&daemon.make_admin_token());
     let found = || -> Vec<Value> {
-        let mut page = http.get("/api/v1/logs?stream=pitch&order=asc&limit=1000").unwrap().expect(200).json();
+        let mut page =
+            http.get("/api/v1/logs?stream=pitch&order=asc&limit=1000").unwrap().expect(200).json();
         std::mem::take(page["items"].as_array_mut().unwrap())
     };
     let wanted = if let Ok(status) = Command::new("logger")
