@@ -154,17 +154,28 @@ impl Keeper {
         state.ended
     }
 
-    /// Lets work go on for its share of the time, and sleeps for the rest.
+    /// Lets work go on for its share of the time, and sleeps for the rest. What is closed meanwhile is
+    /// sealed first: the writer waits for that, and for nothing else.
     fn within_share(&self) -> impl FnMut() -> bool + '_ {
         let mut since = Instant::now();
         move || {
-            let rest = since.elapsed() * (100 / SHARE - 1);
-            let state = self.state();
-            let idle = |state: &mut State| !state.ended && self.shelf.closed().is_empty();
-            let waited = self.changed.wait_timeout_while(state, rest, idle);
-            let is_over = waited.unwrap_or_else(PoisonError::into_inner).0.ended;
+            let until = Instant::now() + since.elapsed() * (100 / SHARE - 1);
+            loop {
+                let left = until.saturating_duration_since(Instant::now());
+                let idle = |state: &mut State| !state.ended && !state.rung;
+                let waited = self.changed.wait_timeout_while(self.state(), left, idle);
+                let mut state = waited.unwrap_or_else(PoisonError::into_inner).0;
+                if state.ended {
+                    return false;
+                }
+                if !std::mem::take(&mut state.rung) {
+                    break;
+                }
+                drop(state);
+                while let Ok(true) = self.seal_next(&mut || !self.state().ended) {}
+            }
             since = Instant::now();
-            !is_over
+            true
         }
     }
 
