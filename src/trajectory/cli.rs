@@ -1,5 +1,6 @@
 //! `dripctl trajectory …`
 
+use std::collections::BTreeMap;
 use std::io::BufRead as _;
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::client;
-use super::{Histogram, Ingested, Kept, Level};
+use super::{Histogram, Ingested, Kept, Level, write_out};
 use crate::kernel::cli::Output;
 use crate::kernel::client::Client;
 use crate::kernel::error::{Error, Kind, Result};
@@ -284,8 +285,9 @@ async fn query(search: Search, client: &Client, output: Output) -> Result<()> {
     if found.is_empty() {
         output.line("nothing found: `dripctl trajectory streams` shows what there is")?;
     }
+    let screen = Screen::open(client, output).await;
     for kept in &found {
-        output.line(&show(kept, output))?;
+        screen.print(kept)?;
     }
     if incomplete {
         output.line("… the search ended at its bound: narrow it with --from, --to or --stream")?;
@@ -328,8 +330,9 @@ async fn tail(follow: Follow, client: &Client, output: Output) -> Result<()> {
     let (mut last, _) = pages(client, &params, follow.lines).await?;
     last.reverse();
     let mut seen = last.iter().map(|kept| kept.seq).max().unwrap_or(0);
+    let screen = Screen::open(client, output).await;
     for kept in &last {
-        print(kept, output)?;
+        screen.print(kept)?;
     }
     let Some(mut live) = live else { return Ok(()) };
     let mut buffer = Vec::new();
@@ -347,42 +350,70 @@ async fn tail(follow: Follow, client: &Client, output: Output) -> Result<()> {
         buffer.extend_from_slice(&chunk);
         while let Some(end) = buffer.windows(2).position(|pair| pair == b"\n\n") {
             let event: Vec<u8> = buffer.drain(..end + 2).collect();
-            seen = show_event(&event, seen, output)?;
+            seen = screen.show_event(&event, seen)?;
         }
     }
 }
 
-/// Shows one event; answers the number of the last record that was shown.
-fn show_event(event: &[u8], seen: u64, output: Output) -> Result<u64> {
-    let text = String::from_utf8_lossy(event);
-    let part = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
-    let Some(data) = part("data:") else {
-        return Ok(seen);
-    };
-    if part("event:") == Some("gap") {
-        let gap: Value = serde_json::from_str(data).unwrap_or_default();
-        let skipped = gap.get("skipped").and_then(Value::as_u64).unwrap_or(0);
-        if output.is_json() {
-            output.line(&json!({ "gap": skipped }).to_string())?;
+/// Where records are shown, and how each stream wants its own.
+struct Screen {
+    output: Output,
+    templates: BTreeMap<String, String>,
+}
+
+impl Screen {
+    /// Asks the daemon for the streams' templates. Whoever may not ask sees all records alike.
+    async fn open(client: &Client, output: Output) -> Self {
+        let text = |stream: &Value, name: &str| stream.get(name)?.as_str().map(str::to_owned);
+        let streams = if output.is_json() {
+            Vec::new()
         } else {
-            output.line(&output.paint("33", &format!("… {skipped} records were not shown")))?;
-        }
-        return Ok(seen);
+            client::streams(client).await.unwrap_or_default()
+        };
+        let templates = streams
+            .iter()
+            .filter_map(|stream| Some((text(stream, "name")?, text(stream, "template")?)))
+            .collect();
+        Self { output, templates }
     }
-    match serde_json::from_str::<Kept>(data) {
-        Ok(kept) if kept.seq > seen => {
-            print(&kept, output)?;
-            Ok(kept.seq)
-        }
-        _ => Ok(seen),
-    }
-}
 
-fn print(kept: &Kept, output: Output) -> Result<()> {
-    if output.is_json() {
-        return output.line(&json!(kept).to_string());
+    /// Shows one event; answers the number of the last record that was shown.
+    fn show_event(&self, event: &[u8], seen: u64) -> Result<u64> {
+        let text = String::from_utf8_lossy(event);
+        let part =
+            |name: &str| text.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+        let Some(data) = part("data:") else {
+            return Ok(seen);
+        };
+        if part("event:") == Some("gap") {
+            let gap: Value = serde_json::from_str(data).unwrap_or_default();
+            let skipped = gap.get("skipped").and_then(Value::as_u64).unwrap_or(0);
+            if self.output.is_json() {
+                self.output.line(&json!({ "gap": skipped }).to_string())?;
+            } else {
+                let told = format!("… {skipped} records were not shown");
+                self.output.line(&self.output.paint("33", &told))?;
+            }
+            return Ok(seen);
+        }
+        match serde_json::from_str::<Kept>(data) {
+            Ok(kept) if kept.seq > seen => {
+                self.print(&kept)?;
+                Ok(kept.seq)
+            }
+            _ => Ok(seen),
+        }
     }
-    output.line(&show(kept, output))
+
+    fn print(&self, kept: &Kept) -> Result<()> {
+        if self.output.is_json() {
+            return self.output.line(&json!(kept).to_string());
+        }
+        match self.templates.get(&kept.record.stream) {
+            Some(template) => self.output.line(&write_out(template, kept)),
+            None => self.output.line(&show(kept, self.output)),
+        }
+    }
 }
 
 /// A record as one line. Control characters are shown, not obeyed.

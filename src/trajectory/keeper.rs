@@ -172,21 +172,38 @@ impl Keeper {
                     break;
                 }
                 drop(state);
-                while let Ok(true) = self.seal_next(&mut || !self.state().ended) {}
+                loop {
+                    match self.seal_next(&mut || !self.state().ended) {
+                        Ok(true) => {}
+                        Ok(false) => break,
+                        Err(_told_when_it_is_tried_again) => {
+                            // What waits to be sealed comes first, also in failing.
+                            self.state().rung = true;
+                            return false;
+                        }
+                    }
+                }
             }
             since = Instant::now();
             true
         }
     }
 
-    /// Claims names; none when someone works on one of them.
-    fn claim(&self, names: Vec<String>) -> Option<Claim<'_>> {
-        let mut state = self.state();
-        if names.iter().any(|name| state.claimed.contains(name)) {
-            return None;
+    /// Claims parts; none when someone works on one of them, or has replaced or removed it since it was
+    /// looked at.
+    fn claim(&self, parts: &[Part]) -> Option<Claim<'_>> {
+        let names: Vec<String> = parts.iter().map(|part| part.name().to_owned()).collect();
+        {
+            let mut state = self.state();
+            if names.iter().any(|name| state.claimed.contains(name)) {
+                return None;
+            }
+            state.claimed.extend(names.iter().cloned());
         }
-        state.claimed.extend(names.iter().cloned());
-        Some(Claim { keeper: self, names })
+        let claim = Claim { keeper: self, names };
+        let there = self.shelf.parts();
+        let is_there = |part: &Part| there.iter().any(|one| is_same(one, part));
+        parts.iter().all(is_there).then_some(claim)
     }
 
     /// Seals the oldest file of frames that can be; answers whether there was one.
@@ -197,11 +214,12 @@ impl Keeper {
         };
         let closed = self.shelf.closed();
         let Some(segment) = closed.iter().find(can) else { return Ok(false) };
-        let Some(_claim) = self.claim(vec![segment.name.clone()]) else { return Ok(false) };
+        let part = Part::Frames(segment.clone());
+        let Some(_claim) = self.claim(std::slice::from_ref(&part)) else { return Ok(false) };
         let ids = segment.with(|contents| contents.ids.clone());
         let sealed = from_frames(self.disk.as_ref(), segment, self.recent(ids), pace);
         let Some(sealed) = self.settle(sealed)? else { return Ok(false) };
-        self.put(sealed, &[Part::Frames(segment.clone())])?;
+        self.put(sealed, &[part])?;
         Ok(true)
     }
 
@@ -237,8 +255,8 @@ impl Keeper {
         level: i32,
         pace: &mut dyn FnMut() -> bool,
     ) -> io::Result<bool> {
-        let names = parts.iter().map(|part| part.name.clone()).collect();
-        let Some(_claim) = self.claim(names) else { return Ok(false) };
+        let replaced: Vec<Part> = parts.iter().cloned().map(Part::Sealed).collect();
+        let Some(_claim) = self.claim(&replaced) else { return Ok(false) };
         let mut ids = Vec::new();
         for part in parts {
             ids.extend(part.read_ids()?);
@@ -246,7 +264,6 @@ impl Keeper {
         let ids = self.recent(ids);
         let sealed = from_sealed(self.disk.as_ref(), parts, keeps, ids, level, pace);
         let Some(sealed) = self.settle(sealed)? else { return Ok(false) };
-        let replaced: Vec<Part> = parts.iter().cloned().map(Part::Sealed).collect();
         self.put(sealed, &replaced)?;
         Ok(true)
     }
@@ -266,11 +283,9 @@ impl Keeper {
                 self.shelf.report(damage);
                 Ok(None)
             }
-            Err(Stopped::Io(source)) => {
-                use io::ErrorKind::{QuotaExceeded, StorageFull};
-                if !matches!(source.kind(), StorageFull | QuotaExceeded) {
-                    self.door.close(format!("sealing a segment failed: {source}"));
-                }
+            Err(Stopped::Io(source)) => Err(source),
+            Err(Stopped::Unsynced(source)) => {
+                self.door.close(format!("syncing a sealed segment failed: {source}"));
                 Err(source)
             }
         }
@@ -290,12 +305,7 @@ impl Keeper {
 
     /// Removes a part whose records are all too old; false when someone works on it.
     pub(crate) fn drop_part(&self, part: &Part) -> Result<bool> {
-        let Some(_claim) = self.claim(vec![part.name().to_owned()]) else { return Ok(false) };
-        // It may have been replaced since it was looked at.
-        let is_there = self.shelf.parts().iter().any(|there| is_same(there, part));
-        if !is_there {
-            return Ok(false);
-        }
+        let Some(_claim) = self.claim(std::slice::from_ref(part)) else { return Ok(false) };
         recovery::remove(self.disk.as_ref(), part)?;
         self.shelf.change_parts(|all| all.retain(|one| one.name() != part.name()));
         self.shelf.forget_damage(part.name());

@@ -37,6 +37,7 @@ pub mod cli;
 #[cfg(feature = "client")]
 pub mod client;
 mod config;
+mod copies;
 mod disk;
 mod error;
 mod figures;
@@ -84,7 +85,7 @@ pub use search::values::{TopValues, VALUES_DEFAULT, VALUES_MAX, ValueCount};
 pub use streams::{Settings as StreamSettings, Stream};
 pub use syslog::Syslog;
 pub use tail::{CONTEXT_DEFAULT, CONTEXT_MAX, Context, Event as TailEvent, Tail};
-pub use template::{DEFAULT_TEMPLATE, write_out};
+pub use template::write_out;
 
 use crate::kernel::access::Caller;
 use crate::kernel::clock::{Clock, Time};

@@ -1,6 +1,6 @@
 //! What is kept for how long, and how much of it: by age and by size, for the whole log and for each
-//! stream. Only whole segments go. One that holds mostly what is too old is written anew without it,
-//! and takes the old one's place at once.
+//! stream. Only whole segments go. One of which a third or more is not to be kept is written anew
+//! without it, and takes the old one's place at once.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;

@@ -46,6 +46,19 @@ impl<'a> Scalar<'a> {
         }
     }
 
+    /// The same, borrowed from nobody.
+    pub(crate) fn into_owned(self) -> Scalar<'static> {
+        match self {
+            Self::Null => Scalar::Null,
+            Self::Bool(is) => Scalar::Bool(is),
+            Self::Int(number) => Scalar::Int(number),
+            Self::Uint(number) => Scalar::Uint(number),
+            Self::Float(number) => Scalar::Float(number),
+            Self::Text(text) => Scalar::Text(Cow::Owned(text.into_owned())),
+            Self::Json(text) => Scalar::Json(Cow::Owned(text.into_owned())),
+        }
+    }
+
     pub(crate) fn into_value(self) -> Value {
         match self {
             Self::Null => Value::Null,

@@ -56,18 +56,21 @@ impl Syslog {
                     let line = line_of(bytes, self.log.clock().now());
                     self.log.admit(&mut gate, &mut batch, line);
                     taken += 1;
-                    self.wait_for_more(false)?;
+                    if taken == 1 {
+                        // What else has come is taken along, and nothing more is waited for.
+                        self.waits(false)?;
+                    }
                 }
                 Err(none) if matches!(none.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
                     break;
                 }
                 Err(source) => {
-                    self.wait_for_more(true)?;
+                    self.waits(true)?;
                     return Err(error::io("receive syslog", source));
                 }
             }
         }
-        self.wait_for_more(true)?;
+        self.waits(true)?;
         if taken > 0
             && let Err(refused) = self.log.write(batch)
         {
@@ -77,7 +80,7 @@ impl Syslog {
         Ok(taken > 0)
     }
 
-    fn wait_for_more(&self, waits: bool) -> Result<()> {
+    fn waits(&self, waits: bool) -> Result<()> {
         let set = self.socket.set_nonblocking(!waits);
         set.map_err(|source| error::io("receive syslog", source))
     }

@@ -152,7 +152,7 @@ impl Tail {
             }
         }
         stretch.rows.sort_unstable();
-        let room = STEP_ITEMS - events.len().min(STEP_ITEMS);
+        let room = (STEP_ITEMS - events.len().min(STEP_ITEMS)).min(stretch.room());
         if stretch.rows.len() > room {
             stretch.rows.truncate(room.max(1));
             until = stretch.rows.last().map_or(until, |(seq, ..)| *seq);
@@ -349,9 +349,16 @@ struct Stretch {
     /// The rows that are looked for: number, block, row.
     rows: Vec<(u64, usize, u32)>,
     damage: Vec<super::active::segment::Damage>,
+    /// The bytes of a row of the heaviest block, on average.
+    heaviest: usize,
 }
 
 impl Stretch {
+    /// How many records weigh what a step may weigh, if they are like the heaviest block's.
+    fn room(&self) -> usize {
+        STEP_BYTES / self.heaviest.max(1)
+    }
+
     fn look(
         &mut self,
         sealed: &Sealed,
@@ -370,6 +377,8 @@ impl Stretch {
             return Ok(());
         }
         if let Some(selection) = select(sealed, info, filter, &mut self.damage)? {
+            let row = usize::try_from(info.raw / info.tally.count.max(1)).unwrap_or(usize::MAX);
+            self.heaviest = self.heaviest.max(row);
             let seqs = selection.block.seqs()?;
             for row in selection.rows {
                 let seq = seqs.get(row as usize).copied().unwrap_or_default();

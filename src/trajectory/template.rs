@@ -7,8 +7,6 @@ use std::fmt::Write as _;
 
 use super::model::Kept;
 
-/// The line of a stream that has no template.
-pub const DEFAULT_TEMPLATE: &str = "{time} {level} {stream} {message}{fields}";
 /// The longest template.
 const LENGTH_MAX: usize = 1000;
 
@@ -114,7 +112,7 @@ mod tests {
             assert_eq!(write_out(template, &kept), line);
         }
         assert!(
-            write_out(DEFAULT_TEMPLATE, &kept).starts_with("1970-01-01T00:00:00.000000Z ERROR")
+            write_out("{time} {level}", &kept).starts_with("1970-01-01T00:00:00.000000Z ERROR")
         );
         for wrong in ["{", "}", "{}", "{a", "a}", "{a{b}"] {
             assert!(!is_sound(wrong), "{wrong}");

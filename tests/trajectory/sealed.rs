@@ -434,3 +434,86 @@ fn a_kill_at_every_single_change_loses_nothing() {
         check_life(&disk.crash(steps as u64), acked, &format!("power cut after {steps} changes"));
     }
 }
+
+/// A file of frames as builds wrote them before fields had types: a header of version 1, and frames
+/// whose records have the length as a varint and the fields as one JSON text.
+fn file_of_before() -> Vec<u8> {
+    let salt = 77_u64;
+    let mut copy = b"DRIPSEG\0".to_vec();
+    copy.extend([1, 0, 0, 0]);
+    copy.extend(1_u64.to_le_bytes());
+    copy.extend(salt.to_le_bytes());
+    copy.extend(crc32c::crc32c(&copy).to_le_bytes());
+    let mut file = [copy.clone(), copy].concat();
+    let text = |to: &mut Vec<u8>, text: &str| {
+        to.push(u8::try_from(text.len()).unwrap());
+        to.extend(text.as_bytes());
+    };
+    for n in 0..3_u64 {
+        let mut record = (NOW.0 + i64::try_from(n).unwrap()).to_le_bytes().to_vec();
+        // WARNING; a line and fields.
+        record.extend([2, 4 | 16]);
+        text(&mut record, "wind");
+        text(&mut record, &format!("old {n}"));
+        record.push(7);
+        text(&mut record, r#"{"t":91.5,"deep":{"x":1}}"#);
+        let mut payload = vec![0, u8::try_from(record.len()).unwrap()];
+        payload.extend(record);
+        let length = u32::try_from(payload.len()).unwrap().to_le_bytes();
+        let mut frame = b"FRM1".to_vec();
+        frame.extend(length);
+        frame.extend([0; 8]);
+        frame.extend((n + 1).to_le_bytes());
+        frame.extend(1_u32.to_le_bytes());
+        frame.extend(length);
+        frame.extend(NOW.0.to_le_bytes());
+        frame.extend(payload);
+        let seed = crc32c::crc32c(&salt.to_le_bytes());
+        let crc = crc32c::crc32c_append(crc32c::crc32c_append(seed, &frame[4..8]), &frame[12..]);
+        frame[8..12].copy_from_slice(&crc.to_le_bytes());
+        file.extend(frame);
+    }
+    file
+}
+
+#[test]
+fn a_file_of_an_earlier_build_is_opened_left_as_it_is_and_sealed() {
+    use drip::trajectory::Disk as _;
+    let rig = Rig::new();
+    let old = rig.disk.open("00000000000000000001.log", true).unwrap();
+    old.append(&file_of_before()).unwrap();
+    let log = rig.open().unwrap();
+    let before = all(&log);
+    assert_eq!(messages(&log), ["old 0", "old 1", "old 2"]);
+    assert_eq!((before[0].record.level, before[0].record.line), (Level::Warning, Some(7)));
+    assert_eq!(json!(before[0].record.fields), json!({"t": 91.5, "deep": {"x": 1}}));
+    // Nothing is written behind what an earlier build would read.
+    assert_eq!(log.append(vec![record(9, "new")]).unwrap().first_seq, 4);
+    assert_eq!(rig.disk.bytes("00000000000000000001.log"), file_of_before());
+    assert_eq!(log.query(&query(&[("field.deep.x", "1")])).unwrap().items.len(), 3);
+    log.seal().unwrap();
+    assert_eq!(log.stats().sealed, 1);
+    assert_eq!(all(&log)[..3], before);
+    drop(log);
+    let log = rig.open().unwrap();
+    assert_eq!(messages(&log), ["old 0", "old 1", "old 2", "new"]);
+    assert!(log.check().unwrap().is_empty());
+}
+
+#[test]
+fn two_that_seal_at_once_seal_each_file_once() {
+    let rig = Rig::new();
+    let log = rig.open().unwrap();
+    for n in 0..60 {
+        log.append(vec![record(n, &format!("m{n}"))]).unwrap();
+        log.rotate().unwrap();
+    }
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| log.seal().unwrap());
+        }
+    });
+    log.seal().unwrap();
+    assert_eq!(messages(&log), (0..60).map(|n| format!("m{n}")).collect::<Vec<_>>());
+    assert_eq!(all(&log).len(), 60);
+}

@@ -23,6 +23,7 @@ use std::borrow::Cow;
 use std::io;
 use std::sync::Arc;
 
+use super::super::copies;
 use super::super::disk::{DiskFile, read_full};
 use super::super::varint::{u32_at, u64_at};
 use super::payload::Shape;
@@ -45,7 +46,6 @@ const LEVEL: i32 = -3;
 /// So much memory is kept from one frame to the next.
 const KEPT: usize = 1 << 20;
 
-const COPY: usize = 32;
 const MAGIC: &[u8; 8] = b"DRIPSEG\0";
 const MARK: [u8; 4] = *b"FRM1";
 const PACKED: u8 = 1;
@@ -68,30 +68,17 @@ impl Header {
         copy.extend_from_slice(&[0; 2]);
         copy.extend_from_slice(&self.first_seq.to_le_bytes());
         copy.extend_from_slice(&self.salt.to_le_bytes());
-        copy.extend_from_slice(&crc32c::crc32c(&copy).to_le_bytes());
-        copy.extend_from_within(..);
-        copy
+        copies::both(copy)
     }
 
     /// The header, and where a copy of it is damaged; nothing when both are.
     pub(crate) fn decode(bytes: &[u8]) -> Option<(Self, Option<usize>)> {
-        let first = bytes.get(..COPY).and_then(Self::copy);
-        let second = bytes.get(COPY..HEADER).and_then(Self::copy);
-        match (first, second) {
-            (Some(first), Some(_)) => Some((first, None)),
-            (Some(first), None) => Some((first, Some(COPY))),
-            (None, Some(second)) => Some((second, Some(0))),
-            (None, None) => None,
-        }
-    }
-
-    fn copy(bytes: &[u8]) -> Option<Self> {
-        let sound =
-            bytes.starts_with(MAGIC) && u32_at(bytes, 28)? == crc32c::crc32c(bytes.get(..28)?);
-        sound.then_some(Self {
-            version: u16::from_le_bytes(bytes.get(8..10)?.try_into().ok()?),
-            first_seq: u64_at(bytes, 12)?,
-            salt: u64_at(bytes, 20)?,
+        copies::either(bytes, MAGIC, |copy| {
+            Some(Self {
+                version: u16::from_le_bytes(*copy.get(8..)?.first_chunk()?),
+                first_seq: u64_at(copy, 12)?,
+                salt: u64_at(copy, 20)?,
+            })
         })
     }
 }

@@ -60,9 +60,13 @@ impl<'a> Line<'a> {
         }
     }
 
-    /// Adds a field; one that has its name already goes.
+    /// Adds a field; one that has its name already goes. Of a record that has too many already nothing is
+    /// compared any more: it will be refused.
     pub(crate) fn set(&mut self, name: impl Into<Cow<'a, str>>, value: Scalar<'a>) {
         let name = name.into();
+        if self.fields.len() > FIELDS_MAX {
+            return self.fields.push((name, value));
+        }
         match self.fields.iter_mut().find(|(other, _)| *other == name) {
             Some((_, place)) => *place = value,
             None => self.fields.push((name, value)),

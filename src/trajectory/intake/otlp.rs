@@ -382,25 +382,10 @@ fn attributes_of(of: &Value) -> Vec<Field<'_>> {
     let named = pairs.iter().filter_map(pair);
     named
         .filter_map(|(name, value)| {
-            let value = match scalar_of(&value)? {
-                Scalar::Text(text) => Scalar::Text(Cow::Owned(text.into_owned())),
-                Scalar::Json(text) => Scalar::Json(Cow::Owned(text.into_owned())),
-                other => own(&other),
-            };
+            let value = scalar_of(&value)?.into_owned();
             Some((Cow::Owned(name), value))
         })
         .collect()
-}
-
-/// A value without a text in it.
-fn own(value: &Scalar<'_>) -> Scalar<'static> {
-    match value {
-        Scalar::Bool(is) => Scalar::Bool(*is),
-        Scalar::Int(number) => Scalar::Int(*number),
-        Scalar::Uint(number) => Scalar::Uint(*number),
-        Scalar::Float(number) => Scalar::Float(*number),
-        _ => Scalar::Null,
-    }
 }
 
 fn scalar_of(value: &Value) -> Option<Scalar<'_>> {

@@ -38,6 +38,10 @@ pub(crate) fn line_of(datagram: &[u8], now: Time) -> Line<'static> {
         _ => of_3164(&mut line, rest),
     }
     line.set("facility", Scalar::Text(Cow::Borrowed(facility)));
+    if line.check_size().is_err() {
+        // More than a record has is kept as it came.
+        return Line::new(now, level, STREAM, text.to_owned());
+    }
     line
 }
 
@@ -177,6 +181,9 @@ mod tests {
             json!({"host": "mymachine", "pid": "230", "facility": "auth"})
         );
         assert_eq!(one("<13>plain words: here").stream, "syslog");
+        let many: Vec<String> = (0..100).map(|n| format!("n{n}=\"x\"")).collect();
+        let many = one(&format!("<13>1 - - pitch - - [id {}] hot", many.join(" ")));
+        assert!(many.fields.is_empty() && many.message.ends_with("] hot"), "{many:?}");
         assert_eq!(
             (one("nothing of the kind").message.as_str(), one("<999>x").message.as_str()),
             ("nothing of the kind", "<999>x")

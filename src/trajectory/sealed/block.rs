@@ -83,16 +83,8 @@ impl Values {
 
 /// A value that stands as JSON and is neither an array nor an object.
 fn small(text: &str) -> Scalar<'static> {
-    match serde_json::from_str(text).unwrap_or_default() {
-        serde_json::Value::String(text) => Scalar::Text(text.into()),
-        other => match Scalar::of(&other) {
-            Scalar::Bool(is) => Scalar::Bool(is),
-            Scalar::Int(number) => Scalar::Int(number),
-            Scalar::Uint(number) => Scalar::Uint(number),
-            Scalar::Float(number) => Scalar::Float(number),
-            _ => Scalar::Null,
-        },
-    }
+    let value: serde_json::Value = serde_json::from_str(text).unwrap_or_default();
+    Scalar::of(&value).into_owned()
 }
 
 impl<'s> Block<'s> {

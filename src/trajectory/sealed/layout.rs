@@ -18,6 +18,7 @@
 use bincode::{Decode, Encode};
 
 use super::super::active::payload::{BatchId, Tally};
+use super::super::copies;
 use super::super::model::Level;
 use super::super::varint::{u32_at, u64_at};
 use crate::kernel::format::{Nothing, Versioned, decode, encode};
@@ -28,7 +29,6 @@ pub(crate) const VERSION: u16 = 1;
 pub(crate) const HEADER: usize = 64;
 /// The bytes of both trailers.
 pub(crate) const TRAILERS: usize = 64;
-const COPY: usize = 32;
 const MAGIC: &[u8; 8] = b"DRIPCOL\0";
 const END: &[u8; 8] = b"DRIPEND\0";
 /// No footer is larger: what says so is damaged.
@@ -51,23 +51,18 @@ impl Header {
         copy.extend_from_slice(&[0; 2]);
         copy.extend_from_slice(&self.first_seq.to_le_bytes());
         copy.extend_from_slice(&self.next_seq.to_le_bytes());
-        copy.extend_from_slice(&crc32c::crc32c(&copy).to_le_bytes());
-        copy.extend_from_within(..);
-        copy
-    }
-
-    fn copy(bytes: &[u8]) -> Option<Self> {
-        sound(bytes, MAGIC)?;
-        Some(Self {
-            version: u16::from_le_bytes(*bytes.get(8..)?.first_chunk()?),
-            first_seq: u64_at(bytes, 12)?,
-            next_seq: u64_at(bytes, 20)?,
-        })
+        copies::both(copy)
     }
 
     /// The header, and where a copy of it is damaged; nothing when both are.
     pub(crate) fn decode(bytes: &[u8]) -> Option<(Self, Option<usize>)> {
-        twice(bytes, Self::copy)
+        copies::either(bytes, MAGIC, |copy| {
+            Some(Self {
+                version: u16::from_le_bytes(*copy.get(8..)?.first_chunk()?),
+                first_seq: u64_at(copy, 12)?,
+                next_seq: u64_at(copy, 20)?,
+            })
+        })
     }
 }
 
@@ -86,40 +81,16 @@ impl Trailer {
         copy.extend_from_slice(&self.filters.to_le_bytes());
         copy.extend_from_slice(&self.footer.to_le_bytes());
         copy.extend_from_slice(&self.length.to_le_bytes());
-        copy.extend_from_slice(&crc32c::crc32c(&copy).to_le_bytes());
-        copy.extend_from_within(..);
-        copy
-    }
-
-    fn copy(bytes: &[u8]) -> Option<Self> {
-        sound(bytes, END)?;
-        let trailer = Self {
-            filters: u64_at(bytes, 8)?,
-            footer: u64_at(bytes, 16)?,
-            length: u32_at(bytes, 24)?,
-        };
-        (trailer.length <= FOOTER_MAX).then_some(trailer)
+        copies::both(copy)
     }
 
     /// The trailer, and where a copy of it is damaged; nothing when both are.
     pub(crate) fn decode(bytes: &[u8]) -> Option<(Self, Option<usize>)> {
-        twice(bytes, Self::copy)
-    }
-}
-
-fn sound(bytes: &[u8], magic: &[u8]) -> Option<()> {
-    let is = bytes.starts_with(magic) && u32_at(bytes, 28)? == crc32c::crc32c(bytes.get(..28)?);
-    is.then_some(())
-}
-
-fn twice<T>(bytes: &[u8], read: impl Fn(&[u8]) -> Option<T>) -> Option<(T, Option<usize>)> {
-    let first = bytes.get(..COPY).and_then(&read);
-    let second = bytes.get(COPY..2 * COPY).and_then(&read);
-    match (first, second) {
-        (Some(first), Some(_)) => Some((first, None)),
-        (Some(first), None) => Some((first, Some(COPY))),
-        (None, Some(second)) => Some((second, Some(0))),
-        (None, None) => None,
+        copies::either(bytes, END, |copy| {
+            let (filters, footer) = (u64_at(copy, 8)?, u64_at(copy, 16)?);
+            let length = u32_at(copy, 24).filter(|length| *length <= FOOTER_MAX)?;
+            Some(Self { filters, footer, length })
+        })
     }
 }
 

@@ -36,6 +36,8 @@ pub(crate) const HARD: i32 = 9;
 #[derive(Debug)]
 pub(crate) enum Stopped {
     Io(io::Error),
+    /// A sync failed: nothing that this disk says can be relied on any more.
+    Unsynced(io::Error),
     /// What is to be replaced is damaged: it stays as it is.
     Damaged(Vec<Damage>),
     /// The log ends.
@@ -180,7 +182,7 @@ impl<'d> Sealing<'d> {
         written: i64,
         ids: Vec<(i64, BatchId)>,
     ) -> Result<Sealed, Stopped> {
-        let finished = outcome.and_then(|()| Ok(self.finish(written, ids)?));
+        let finished = outcome.and_then(|()| self.finish(written, ids));
         if finished.is_err() {
             // A stage that cannot be removed now is removed at the next start.
             let _left = self.disk.remove(&staged(&self.name));
@@ -188,7 +190,7 @@ impl<'d> Sealing<'d> {
         finished
     }
 
-    fn finish(&mut self, written: i64, ids: Vec<(i64, BatchId)>) -> io::Result<Sealed> {
+    fn finish(&mut self, written: i64, ids: Vec<(i64, BatchId)>) -> Result<Sealed, Stopped> {
         let waiting: Vec<u32> = self.waiting.keys().copied().collect();
         for stream in waiting {
             self.flush_number(stream)?;
@@ -208,16 +210,18 @@ impl<'d> Sealing<'d> {
             self.write(bytes)?;
         }
         self.file.append(&std::mem::take(&mut self.buffer))?;
-        self.file.sync()?;
-        self.disk.rename(&staged(&self.name), &self.name)?;
-        self.disk.sync_folder()?;
-        match Sealed::open(self.disk, &self.name)? {
-            Opened::Sealed(mut sealed, damage) if damage.is_empty() => {
-                sealed.footer.ids = Vec::new();
-                Ok(*sealed)
-            }
-            _ => Err(io::Error::other(format!("{} cannot be read back", self.name))),
-        }
+        self.file.sync().map_err(Stopped::Unsynced)?;
+        // Read back before it takes the place of anything.
+        let staged = staged(&self.name);
+        let mut sealed = match Sealed::open(self.disk, &staged)? {
+            Opened::Sealed(sealed, damage) if damage.is_empty() => *sealed,
+            _ => return Err(io::Error::other(format!("{staged} cannot be read back")).into()),
+        };
+        sealed.name.clone_from(&self.name);
+        sealed.footer.ids = Vec::new();
+        self.disk.rename(&staged, &self.name)?;
+        self.disk.sync_folder().map_err(Stopped::Unsynced)?;
+        Ok(sealed)
     }
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {

@@ -1,6 +1,5 @@
 //! What a field must be: equal, different, like a pattern, or on one side of a bound.
 
-use std::borrow::Cow;
 use std::cmp::Ordering;
 
 use serde_json::Value;
@@ -153,15 +152,7 @@ impl Condition {
 
 fn inside(value: &Value, name: &str) -> Option<Scalar<'static>> {
     if let Some(found) = value.get(name) {
-        return Some(match Scalar::of(found) {
-            Scalar::Text(text) => Scalar::Text(Cow::Owned(text.into_owned())),
-            Scalar::Json(text) => Scalar::Json(Cow::Owned(text.into_owned())),
-            Scalar::Null => Scalar::Null,
-            Scalar::Bool(is) => Scalar::Bool(is),
-            Scalar::Int(number) => Scalar::Int(number),
-            Scalar::Uint(number) => Scalar::Uint(number),
-            Scalar::Float(number) => Scalar::Float(number),
-        });
+        return Some(Scalar::of(found).into_owned());
     }
     name.match_indices('.').find_map(|(dot, _)| {
         let (outer, inner) = (name.get(..dot)?, name.get(dot + 1..)?);
@@ -211,15 +202,7 @@ mod tests {
 
     fn holds(name: &str, value: &str, of: &Value) -> bool {
         let condition = Condition::read(name, value).unwrap();
-        let get = |name: &str| {
-            of.get(name).map(|found| match Scalar::of(found) {
-                Scalar::Text(text) => Scalar::Text(text.into_owned().into()),
-                Scalar::Json(text) => Scalar::Json(text.into_owned().into()),
-                Scalar::Int(number) => Scalar::Int(number),
-                Scalar::Float(number) => Scalar::Float(number),
-                _ => Scalar::Null,
-            })
-        };
+        let get = |name: &str| of.get(name).map(|found| Scalar::of(found).into_owned());
         condition.holds(condition.value_of(&get).as_ref())
     }
 

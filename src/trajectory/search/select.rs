@@ -204,7 +204,7 @@ impl FieldReader {
         {
             let fields: serde_json::Map<String, serde_json::Value> =
                 serde_json::from_str(texts.get(at as usize)).unwrap_or_default();
-            let get = |name: &str| fields.get(name).map(|value| owned(Scalar::of(value)));
+            let get = |name: &str| fields.get(name).map(|value| Scalar::of(value).into_owned());
             return condition.value_of(&get);
         }
         let get = |name: &str| {
@@ -212,18 +212,6 @@ impl FieldReader {
             Some(values.get(place(places)? as usize))
         };
         condition.value_of(&get)
-    }
-}
-
-fn owned(value: Scalar<'_>) -> Scalar<'static> {
-    match value {
-        Scalar::Text(text) => Scalar::Text(text.into_owned().into()),
-        Scalar::Json(text) => Scalar::Json(text.into_owned().into()),
-        Scalar::Null => Scalar::Null,
-        Scalar::Bool(is) => Scalar::Bool(is),
-        Scalar::Int(number) => Scalar::Int(number),
-        Scalar::Uint(number) => Scalar::Uint(number),
-        Scalar::Float(number) => Scalar::Float(number),
     }
 }
 

@@ -14,7 +14,6 @@ from typing import Iterator, List, Optional, Tuple
 __all__ = ["Spool"]
 
 _END = ".ndjson"
-#: The daemon remembers the key of a batch for a day: what is older may come twice, and is sent all the same.
 
 
 class Spool:

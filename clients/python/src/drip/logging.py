@@ -19,6 +19,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import stat
 import sys
 import tempfile
 import threading
@@ -357,7 +358,16 @@ def _line(entry: Dict[str, Any]) -> bytes:
 
 def _folder() -> str:
     user = getattr(os, "getuid", lambda: os.environ.get("USERNAME", "user"))()
-    return os.path.join(tempfile.gettempdir(), f"drip-logging-{user}")
+    folder = os.path.join(tempfile.gettempdir(), f"drip-logging-{user}")
+    try:
+        os.mkdir(folder, 0o700)
+    except FileExistsError:
+        about = os.lstat(folder)
+        is_own = os.name == "nt" or about.st_uid == user
+        if not (is_own and stat.S_ISDIR(about.st_mode)):
+            # Somebody else made it, to read what is kept there or to have it sent.
+            return tempfile.mkdtemp(prefix="drip-logging-")
+    return folder
 
 
 def _after_fork() -> None:
