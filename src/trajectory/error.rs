@@ -69,6 +69,7 @@ pub(super) fn not_json(detail: impl fmt::Display) -> Error {
     )
 }
 
+#[cfg(feature = "http")]
 pub(super) fn not_of(what: &str) -> Error {
     Error::new(Kind::Malformed, "bad_body", format!("the body is not {what}"))
 }

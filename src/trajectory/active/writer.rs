@@ -65,8 +65,10 @@ pub(crate) struct Queue {
 }
 
 /// A batch that is being read. While there are some, the writer waits a moment for them.
+#[cfg(feature = "http")]
 pub(crate) struct Arriving<'q>(&'q Queue);
 
+#[cfg(feature = "http")]
 impl Drop for Arriving<'_> {
     fn drop(&mut self) {
         if self.0.arriving.fetch_sub(1, Ordering::AcqRel) == 1 {
@@ -77,6 +79,7 @@ impl Drop for Arriving<'_> {
 
 impl Queue {
     /// Tells that a batch will be put in line soon.
+    #[cfg(feature = "http")]
     pub(crate) fn expect_one(&self) -> Arriving<'_> {
         self.arriving.fetch_add(1, Ordering::AcqRel);
         Arriving(self)
