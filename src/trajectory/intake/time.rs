@@ -104,11 +104,13 @@ pub(crate) fn time_from_whole(number: i64) -> Option<Time> {
 }
 
 /// Nanoseconds since 1970.
+#[cfg(feature = "http")]
 pub(crate) fn time_from_nanos(nanos: u64) -> Option<Time> {
     i64::try_from(nanos / 1000).ok().map(Time).filter(|time| is_possible(*time))
 }
 
 /// Whether a time lies in the years 1 to 9999.
+#[cfg(feature = "http")]
 pub(crate) fn is_possible(time: Time) -> bool {
     TIMES.contains(&time.0)
 }
