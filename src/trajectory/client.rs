@@ -4,7 +4,7 @@ use bytes::Bytes;
 use reqwest::Method;
 use serde_json::Value;
 
-use super::{Histogram, Ingested, Page, Stream, StreamSettings};
+use super::{Context, Histogram, Ingested, Page, Stream, StreamSettings, TopValues};
 use crate::kernel::client::{Client, segment};
 use crate::kernel::error::Result;
 
@@ -31,6 +31,19 @@ pub async fn query(client: &Client, params: &[(String, String)]) -> Result<Page>
 pub async fn histogram(client: &Client, params: &[(String, String)]) -> Result<Histogram> {
     let request = client.request(Method::GET, "/api/v1/logs/histogram");
     client.json(request.query(params)).await
+}
+
+/// Counts the values of a field.
+pub async fn values(client: &Client, params: &[(String, String)]) -> Result<TopValues> {
+    let request = client.request(Method::GET, "/api/v1/logs/values");
+    client.json(request.query(params)).await
+}
+
+/// The records around the one with the number `seq`.
+pub async fn context(client: &Client, seq: u64, around: usize, alone: bool) -> Result<Context> {
+    let request = client.request(Method::GET, &format!("/api/v1/logs/context/{seq}"));
+    let params = [("around", around.to_string()), ("alone", alone.to_string())];
+    client.json(request.query(&params)).await
 }
 
 /// Follows the log; the answer is a stream of server-sent events.

@@ -2,6 +2,8 @@
 //! `dripctl` as its users run it.
 
 mod connections;
+#[cfg(feature = "trajectory")]
+mod logs;
 mod serve;
 mod settings;
 #[cfg(feature = "trajectory")]
