@@ -12,6 +12,8 @@ mod context;
 #[cfg(feature = "demo")]
 mod demo;
 mod memory;
+#[cfg(feature = "trajectory")]
+mod own_log;
 mod serve;
 mod settings;
 mod status;

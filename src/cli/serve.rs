@@ -10,6 +10,8 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::context::Context;
 use super::memory;
+#[cfg(feature = "trajectory")]
+use super::own_log;
 use crate::app::{self, App};
 use crate::kernel::cli::Output;
 use crate::kernel::clock::SystemClock;
@@ -103,6 +105,8 @@ impl Daemon {
         let syslog = listen_for_syslog(&app)?;
         app.folder.announce(&address.to_string())?;
         app.start_workers();
+        #[cfg(feature = "trajectory")]
+        own_log::keep(&app);
         app.workers.every("memory.give_back", GIVE_BACK, || {
             memory::give_back();
             Ok(false)
@@ -166,7 +170,15 @@ impl Daemon {
         let beside = futures::future::try_join_all(beside);
         let served = server.serve(listener, shutdown);
         let (outcome, beside) = futures::future::join(served, beside).await;
+        #[cfg(feature = "trajectory")]
+        let log = app.trajectory.clone();
         app.close().await;
+        #[cfg(feature = "trajectory")]
+        crate::kernel::off_thread(move || {
+            log.iter().for_each(own_log::write);
+            Ok(())
+        })
+        .await?;
         outcome.and(beside.map(drop))
     }
 }
@@ -217,20 +229,25 @@ fn end_at_once() -> ! {
     std::process::exit(130)
 }
 
-/// Logs to stderr as `server.log` says.
+/// Logs as `server.log` says: to stderr, and into the stream `drip`.
 pub(super) fn start_log(settings: &Settings) -> Result<()> {
     use std::io::IsTerminal as _;
+
+    use tracing_subscriber::layer::SubscriberExt as _;
+    use tracing_subscriber::util::SubscriberInitExt as _;
     let wanted = settings.text("server.log")?;
     // The crate of the S3 protocol logs every refused request as an error; ours are logged here.
     let filter =
         tracing_subscriber::EnvFilter::try_new(format!("s3s=off,{wanted}")).map_err(|source| {
             Error::new(Kind::Config, "bad_log_filter", format!("server.log = `{wanted}`: {source}"))
         })?;
-    // A program that embeds Drip may have set its own; then that one stays.
-    let _already_set = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    let on_stderr = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .try_init();
+        .with_ansi(std::io::stderr().is_terminal());
+    let subscriber = tracing_subscriber::registry().with(filter).with(on_stderr);
+    #[cfg(feature = "trajectory")]
+    let subscriber = subscriber.with(own_log::Tee);
+    // A program that embeds Drip may have set its own; then that one stays.
+    let _already_set = subscriber.try_init();
     Ok(())
 }
