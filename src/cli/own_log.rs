@@ -50,14 +50,9 @@ impl Queue {
         }
     }
 
-    fn take(&mut self) -> Vec<Record> {
-        let mut lines = std::mem::take(&mut self.lines);
-        let left_out = std::mem::take(&mut self.left_out);
-        if left_out > 0 {
-            let said = format!("{left_out} lines came too fast and stand on stderr alone");
-            lines.push(Record::new(SystemClock.now(), Level::Warning, STREAM, said));
-        }
-        lines
+    /// What waits, and how much was left out before it.
+    fn take(&mut self) -> (Vec<Record>, u64) {
+        (std::mem::take(&mut self.lines), std::mem::take(&mut self.left_out))
     }
 }
 
@@ -152,15 +147,24 @@ pub(super) fn keep(app: &App) {
     });
 }
 
-/// Writes what waits. A log that takes nothing is told of by its health; the lines stand on stderr.
+/// Writes what waits, and says how much could not be kept before.
 pub(super) fn write(log: &Trajectory) {
-    let lines = queue(Queue::take);
+    let (mut lines, left_out) = queue(Queue::take);
+    let count = u64::try_from(lines.len()).unwrap_or(u64::MAX);
+    if left_out > 0 {
+        let said = format!("{left_out} lines could not be kept here and stand on stderr alone");
+        lines.push(Record::new(SystemClock.now(), Level::Warning, STREAM, said));
+    }
     if lines.is_empty() {
         return;
     }
     IS_WRITING.set(true);
-    let _on_stderr = log.append(lines);
+    let is_kept = log.append(lines).is_ok();
     IS_WRITING.set(false);
+    if !is_kept {
+        // A log that is busy says so later; one that takes nothing is told of by its health.
+        queue(|queue| queue.left_out += left_out + count);
+    }
 }
 
 #[cfg(test)]
@@ -168,17 +172,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_full_queue_says_how_much_it_left_out() {
+    fn a_full_queue_counts_what_it_leaves_out() {
         let mut queue = Queue { lines: Vec::new(), left_out: 0 };
         for n in 0..WAITING_MAX + 5 {
             let line = Record::new(SystemClock.now(), Level::Info, STREAM, n.to_string());
             queue.push(line);
         }
-        let lines = queue.take();
-        assert_eq!(lines.len(), WAITING_MAX + 1);
-        let last = lines.last().unwrap();
-        assert_eq!(last.message, "5 lines came too fast and stand on stderr alone");
-        assert_eq!((last.level, queue.take().len()), (Level::Warning, 0));
+        let (lines, left_out) = queue.take();
+        assert_eq!((lines.len(), left_out), (WAITING_MAX, 5));
+        assert_eq!(lines.last().unwrap().message, (WAITING_MAX - 1).to_string());
+        assert_eq!(queue.take(), (Vec::new(), 0));
     }
 
     #[test]
@@ -193,7 +196,7 @@ mod tests {
             IS_WRITING.set(false);
             tracing::info!(text = "风".repeat(TEXT_MAX), "long");
         });
-        let lines = queue(Queue::take);
+        let (lines, _) = queue(Queue::take);
         let said: Vec<_> = lines.iter().map(|line| line.message.as_str()).collect();
         assert_eq!(said, ["it stands still", "long"]);
         assert_eq!((lines[0].level, lines[0].stream.as_str()), (Level::Warning, STREAM));
@@ -202,5 +205,34 @@ mod tests {
         assert!(lines[0].module.as_ref().unwrap().ends_with("own_log::tests"));
         let kept = lines[1].fields["text"].as_str().unwrap();
         assert!(kept.len() <= TEXT_MAX && kept.len() > TEXT_MAX - 4);
+        what_a_log_refuses_is_told_once_it_takes_lines_again(lines);
+    }
+
+    /// One queue, one test at a time.
+    fn what_a_log_refuses_is_told_once_it_takes_lines_again(lines: Vec<Record>) {
+        use std::sync::Arc;
+
+        use crate::kernel::records::MemoryRecords;
+        use crate::trajectory::{Config, Folder, Parts, Query};
+        let folder = tempfile::tempdir().unwrap();
+        let log = Trajectory::open(Parts {
+            disk: Arc::new(Folder::open(folder.path()).unwrap()),
+            records: Arc::new(MemoryRecords::new()),
+            clock: Arc::new(SystemClock),
+            config: Config::default(),
+        })
+        .unwrap();
+        let mut refused = lines.clone();
+        refused[0].stream = "no/stream of this name\0".to_owned();
+        queue(|queue| queue.lines = refused);
+        write(&log);
+        queue(|queue| queue.lines = lines);
+        write(&log);
+        write(&log);
+        let found = log.query(&Query::from_pairs(&[("order".into(), "asc".into())]).unwrap());
+        let said: Vec<_> =
+            found.unwrap().items.into_iter().map(|kept| kept.record.message).collect();
+        let told = "2 lines could not be kept here and stand on stderr alone";
+        assert_eq!(said, ["it stands still", "long", told]);
     }
 }

@@ -18,6 +18,8 @@ use crate::kernel::clock::SystemClock;
 use crate::kernel::config::Settings;
 use crate::kernel::disk::DataFolder;
 use crate::kernel::error::{Error, Kind, Result};
+#[cfg(feature = "trajectory")]
+use crate::kernel::off_thread;
 use crate::kernel::work::Shutdown;
 use crate::server::{self, Server};
 #[cfg(feature = "web")]
@@ -174,11 +176,14 @@ impl Daemon {
         let log = app.trajectory.clone();
         app.close().await;
         #[cfg(feature = "trajectory")]
-        crate::kernel::off_thread(move || {
-            log.iter().for_each(own_log::write);
-            Ok(())
-        })
-        .await?;
+        if let Some(log) = log {
+            // What cannot be written now stands on stderr.
+            let _said = off_thread(move || {
+                own_log::write(&log);
+                Ok(())
+            })
+            .await;
+        }
         outcome.and(beside.map(drop))
     }
 }

@@ -210,17 +210,14 @@ async fn query(search: Search, client: &Client, output: Output) -> Result<()> {
         let items = std::mem::take(&mut found);
         return output.done("", &json!({ "items": items, "incomplete": incomplete }));
     }
-    if found.is_empty() {
+    if found.is_empty() && !incomplete {
         output.line("nothing found: `dripctl trajectory streams` shows what there is")?;
     }
     let screen = Screen::open(client, output).await.with_numbers(search.numbers);
     for kept in &found {
         screen.print(kept)?;
     }
-    if incomplete {
-        output.line("… the search ended at its bound: narrow it with --from, --to or --stream")?;
-    }
-    Ok(())
+    screen::say_incomplete(incomplete, output)
 }
 
 async fn pages(

@@ -136,11 +136,11 @@ pub(super) fn draw(histogram: &Histogram, output: Output) -> Result<()> {
         return output.done("", histogram);
     }
     let most = histogram.items.iter().map(|bucket| bucket.total).max().unwrap_or(0);
-    if most == 0 {
+    if most == 0 && !histogram.incomplete {
         return output.line("nothing to count: `dripctl trajectory streams` shows what there is");
     }
     for bucket in &histogram.items {
-        let mut bar = String::new();
+        let mut bars = String::new();
         for (level, style) in [
             ("CRITICAL", "1;31"),
             ("ERROR", "31"),
@@ -149,42 +149,51 @@ pub(super) fn draw(histogram: &Histogram, output: Output) -> Result<()> {
             ("DEBUG", "2"),
         ] {
             let count = bucket.counts.get(level).copied().unwrap_or(0);
-            let width = usize::try_from((count * BAR as u64).div_ceil(most)).unwrap_or(0);
-            bar.push_str(&output.paint(style, &"█".repeat(width)));
+            bars.push_str(&output.paint(style, &bar(count, most)));
         }
-        output.line(&format!("{} {:>9} {bar}", bucket.time, bucket.total))?;
+        output.line(&format!("{} {:>9} {bars}", bucket.time, bucket.total))?;
     }
-    if histogram.incomplete {
-        output.line("… the count ended at its bound: narrow it with --from, --to or --stream")?;
-    }
+    say_incomplete(histogram.incomplete, output)?;
     output.line(&format!("{} records", histogram.total))
 }
 
-/// Lists the values of a field, each with its share as a bar.
+/// Lists the values of a field, each with its share and as a bar.
 pub(super) fn rank(values: &TopValues, output: Output) -> Result<()> {
     if output.is_json() {
         return output.done("", values);
     }
-    if values.items.is_empty() {
-        let field = &values.field;
+    let TopValues { field, items, distinct, total, without, incomplete } = values;
+    let most = items.iter().map(|item| item.count).max().unwrap_or(0);
+    if most == 0 && !incomplete {
         return output.line(&format!(
             "no record has the field `{field}`: `dripctl --json trajectory query -n 1` shows the fields of one"
         ));
     }
-    let most = values.items.iter().map(|item| item.count).max().unwrap_or(1).max(1);
-    let wide = values.items.iter().map(|item| item.value.chars().count()).max().unwrap_or(0);
-    for ValueCount { value, count } in &values.items {
-        let width = usize::try_from((count * BAR as u64).div_ceil(most)).unwrap_or(0);
-        let bar = output.paint("36", &"█".repeat(width));
-        output.line(&format!("{count:>9}  {:wide$}  {bar}", clean(value), wide = wide.min(BAR)))?;
-    }
-    if values.incomplete {
-        output.line("… the count ended at its bound: narrow it with --from, --to or --stream")?;
-    }
-    let TopValues { distinct, total, without, .. } = values;
+    let cells: Vec<[Value; 4]> = items
+        .iter()
+        .map(|ValueCount { value, count }| {
+            let share = format!("{} %", count * 100 / (*total).max(1));
+            [json!(count), json!(value), json!(share), json!(bar(*count, most))]
+        })
+        .collect();
+    output.table(&["COUNT", "VALUE", "SHARE", ""], cells.iter().map(|row| row.iter().collect()))?;
+    say_incomplete(*incomplete, output)?;
     output.line(&format!(
         "{distinct} different values in {total} records; {without} more do not have the field"
     ))
+}
+
+/// A bar, of which the most has the full width.
+fn bar(count: u64, most: u64) -> String {
+    "█".repeat(usize::try_from((count * BAR as u64).div_ceil(most.max(1))).unwrap_or(0))
+}
+
+/// Says that not everything was looked at.
+pub(super) fn say_incomplete(incomplete: bool, output: Output) -> Result<()> {
+    if !incomplete {
+        return Ok(());
+    }
+    output.line("… not everything was looked at: narrow it with --from, --to or --stream")
 }
 
 /// Control characters are shown, not obeyed.
