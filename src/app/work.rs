@@ -90,11 +90,23 @@ impl App {
         }
         #[cfg(feature = "trajectory")]
         if let Some(log) = self.trajectory.clone() {
+            #[cfg(feature = "mongo")]
+            self.start_forwarding(&log);
             self.workers.every("trajectory.tidy", MINUTE, move || log.tidy().map(|_| false));
         }
         #[cfg(feature = "atom")]
         if let Some(atom) = self.atom.clone() {
             self.workers.every("atom.sweep", HOUR, move || atom.sweep(HOUR).map(|_| false));
+        }
+    }
+
+    /// Streams that go on to a MongoDB.
+    #[cfg(all(feature = "trajectory", feature = "mongo"))]
+    fn start_forwarding(&self, log: &crate::trajectory::Trajectory) {
+        use crate::trajectory::Forwarder;
+        if let Some(forwarder) = Forwarder::new(log, self.workers.shutdown().clone()) {
+            let pause = Duration::from_millis(250);
+            self.workers.every("trajectory.forward", pause, move || forwarder.round());
         }
     }
 

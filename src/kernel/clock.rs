@@ -49,6 +49,11 @@ impl Time {
         Utc.timestamp_micros(self.0).single().unwrap_or_default()
     }
 
+    /// ISO 8601 without a zone, as Drip 0.1 wrote times; in UTC.
+    pub fn without_zone(self) -> String {
+        self.to_chrono().format("%Y-%m-%dT%H:%M:%S%.6f").to_string()
+    }
+
     /// This time moved by `by`.
     pub fn after(self, by: Duration) -> Self {
         Self(self.0.saturating_add(i64::try_from(by.as_micros()).unwrap_or(i64::MAX)))

@@ -17,6 +17,8 @@ pub mod fields;
 pub mod format;
 #[cfg(feature = "http")]
 pub mod http;
+#[cfg(any(feature = "mongo", feature = "cli"))]
+pub mod mongo;
 pub mod name;
 #[cfg(feature = "client")]
 pub mod push;

@@ -1,5 +1,6 @@
 //! `dripctl trajectory …`
 
+mod import;
 mod push;
 mod screen;
 
@@ -28,6 +29,8 @@ pub enum Command {
     Histogram(Bars),
     /// Count the values of a field, the most frequent first
     Values(Values),
+    /// Take in the logs that Drip 0.1 kept in MongoDB
+    Import(import::Import),
     /// Show the records around one, in the order they came in
     Context(Around),
 }
@@ -153,7 +156,8 @@ pub async fn run(command: Command, client: &Client, output: Output) -> Result<()
         Command::Tail(follow) => tail(follow, client, output).await,
         Command::Streams => {
             let streams = client::streams(client).await?;
-            let fields = ["name", "records", "first", "last", "levels", "keep", "retention"];
+            let fields =
+                ["name", "records", "first", "last", "levels", "keep", "retention", "forward"];
             output.rows(
                 &streams,
                 &fields,
@@ -170,6 +174,7 @@ pub async fn run(command: Command, client: &Client, output: Output) -> Result<()
             params.extend([("field".into(), values.of), ("top".into(), values.top.to_string())]);
             screen::rank(&client::values(client, &params).await?, output)
         }
+        Command::Import(asked) => Box::pin(import::import(asked, client, output)).await,
         Command::Context(Around { seq, lines, alone }) => {
             let found = client::context(client, seq, lines, alone).await?;
             Screen::open(client, output).await.print_around(&found, seq)

@@ -11,6 +11,10 @@ pub const KEYS: &[Key] = &[
         "trajectory.records",
         "Where the settings of streams are kept, when not in the data folder.",
     ),
+    Key::secret(
+        "trajectory.forward",
+        "The MongoDB that streams are forwarded to, such as \"mongodb://drip:secret@db:27017/drip\"; each stream names its collection.",
+    ),
     Key::optional(
         "trajectory.retention",
         KeyKind::Duration,
@@ -47,6 +51,8 @@ pub const KEYS: &[Key] = &[
 pub struct Config {
     /// Where the settings of streams are kept, when not in the data folder.
     pub records: Option<Secret>,
+    /// The MongoDB that streams are forwarded to.
+    pub forward: Option<Secret>,
     /// How long records are kept where their stream says nothing else.
     pub retention: Option<Duration>,
     /// How large a segment becomes.
@@ -71,6 +77,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             records: None,
+            forward: None,
             retention: None,
             segment_bytes: 16 << 20,
             query_time: Duration::from_secs(10),
@@ -88,6 +95,7 @@ impl Config {
     pub fn read(settings: &Settings) -> Result<Self> {
         Ok(Self {
             records: settings.given("trajectory.records", Settings::secret)?.cloned(),
+            forward: settings.given("trajectory.forward", Settings::secret)?.cloned(),
             retention: settings.given("trajectory.retention", Settings::duration)?,
             max_bytes: settings.given("trajectory.max_bytes", Settings::bytes)?,
             syslog: settings.given("trajectory.syslog.listen", Settings::text)?.map(str::to_owned),

@@ -6,9 +6,9 @@ use std::time::Duration;
 use axum::Json;
 use axum::body::{Body, to_bytes};
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode};
-use axum::response::IntoResponse;
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -102,7 +102,13 @@ fn with_questions(routes: Routes<Logs>) -> Routes<Logs> {
             "from the record after this number; for those who cannot send Last-Event-ID",
         );
     routes
-        .add(filtered(query).query("order", "`desc` or `asc`").paged().answers::<Page>(200))
+        .add(
+            filtered(query)
+                .query("order", "`desc` or `asc`")
+                .query("format", "`json`, or `text`: each record as its stream's template has it, the cursor in `Drip-Cursor`")
+                .paged()
+                .answers::<Page>(200),
+        )
         .add(filtered(histogram).answers::<Histogram>(200))
         .add(filtered(values).answers::<TopValues>(200))
         .add(context.answers::<Context>(200))
@@ -188,9 +194,43 @@ pub(super) fn unread(why: &axum::Error) -> Error {
     Error::new(Kind::Malformed, "body_cut_off", "the body ended before it was complete")
 }
 
-async fn query(State(logs): State<Logs>, Params(pairs): Pairs) -> Result<Json<Page>> {
+async fn query(State(logs): State<Logs>, Params(mut pairs): Pairs) -> Result<Response> {
+    let as_text = takes_text(&mut pairs)?;
     let query = Query::from_pairs(&pairs)?;
-    off_thread(move || logs.log.query(&query)).await.map(Json)
+    off_thread(move || {
+        let page = logs.log.query(&query)?;
+        if !as_text {
+            return Ok(Json(page).into_response());
+        }
+        let mut answer = logs.log.write_out(&page.items).into_response();
+        let headers = answer.headers_mut();
+        if let Some(cursor) = page.next_cursor.as_deref().and_then(|text| text.parse().ok()) {
+            headers.insert("drip-cursor", cursor);
+        }
+        if page.incomplete {
+            headers.insert("drip-incomplete", HeaderValue::from_static("true"));
+        }
+        Ok(answer)
+    })
+    .await
+}
+
+/// Takes the parameter `format` from the others; answers whether it asks for text.
+fn takes_text(pairs: &mut Vec<(String, String)>) -> Result<bool> {
+    let mut as_text = false;
+    let mut faults = Vec::new();
+    pairs.retain(|(name, value)| {
+        if name != "format" {
+            return true;
+        }
+        match value.as_str() {
+            "json" => as_text = false,
+            "text" => as_text = true,
+            _ => faults.push(Fault::new("format", "is `json` or `text`")),
+        }
+        false
+    });
+    if faults.is_empty() { Ok(as_text) } else { Err(error::bad_query(faults)) }
 }
 
 async fn histogram(State(logs): State<Logs>, Params(pairs): Pairs) -> Result<Json<Histogram>> {

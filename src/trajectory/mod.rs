@@ -41,6 +41,7 @@ mod copies;
 mod disk;
 mod error;
 mod figures;
+mod forward;
 #[cfg(feature = "http")]
 mod http;
 mod intake;
@@ -74,6 +75,9 @@ pub use active::segment::Damage;
 pub use config::{Config, KEYS};
 pub use disk::{Disk, DiskFile, Folder};
 pub use error::{BATCH_MAX, FIELDS_MAX, RECORD_MAX};
+pub use forward::Forwarded;
+#[cfg(feature = "mongo")]
+pub use forward::Forwarder;
 #[cfg(feature = "http")]
 pub use http::routes;
 pub use intake::outcome::{Ingested, Rejected};
@@ -129,6 +133,9 @@ struct Engine {
     streams: Streams,
     clock: Arc<dyn Clock>,
     config: Config,
+    #[cfg(feature = "mongo")]
+    disk: Arc<dyn Disk>,
+    forwards: forward::Progress,
     dropped: u64,
     filtered: AtomicU64,
     keeper: Arc<Keeper>,
@@ -180,6 +187,8 @@ impl Trajectory {
         let (queue, door) = (Arc::new(Queue::default()), Arc::new(Door::default()));
         let keeper =
             Arc::new(Keeper::new(disk.clone(), shelf.clone(), door.clone(), clock.clone()));
+        #[cfg(feature = "mongo")]
+        let ledgers = disk.clone();
         let writer = Writer {
             disk,
             shelf: shelf.clone(),
@@ -203,6 +212,9 @@ impl Trajectory {
             streams,
             clock,
             config,
+            #[cfg(feature = "mongo")]
+            disk: ledgers,
+            forwards: forward::Progress::default(),
             dropped: found.dropped,
             filtered: AtomicU64::new(0),
             keeper,
@@ -331,6 +343,18 @@ impl Trajectory {
         search::query::run(&self.0.shelf, query, self.budget(), self.0.clock.as_ref())
     }
 
+    /// Records as lines of text, each as the template of its stream says.
+    pub fn write_out(&self, items: &[Kept]) -> String {
+        let settings = self.0.streams.all();
+        let mut text = String::new();
+        for kept in items {
+            let own = settings.get(&kept.record.stream).and_then(|own| own.template.as_deref());
+            text.push_str(&write_out(own.unwrap_or(template::PLAIN), kept));
+            text.push('\n');
+        }
+        text
+    }
+
     /// Counts records by time and level, in at most `buckets` stretches.
     pub fn histogram(&self, filter: &Filter, buckets: usize) -> Result<Histogram> {
         let buckets = buckets.clamp(1, BUCKETS_MAX);
@@ -370,7 +394,7 @@ impl Trajectory {
             .into_iter()
             .map(|(name, tally)| {
                 let settings = settings.get(&name).map(|kept| (**kept).clone());
-                stream(name, settings.unwrap_or_default(), &tally)
+                self.describe(name, settings.unwrap_or_default(), &tally)
             })
             .collect()
     }
@@ -383,7 +407,19 @@ impl Trajectory {
             return Err(error::no_stream(name));
         }
         let settings = settings.map(|kept| (*kept).clone()).unwrap_or_default();
-        Ok(stream(name.to_owned(), settings, &tally.unwrap_or(Tally::EMPTY)))
+        Ok(self.describe(name.to_owned(), settings, &tally.unwrap_or(Tally::EMPTY)))
+    }
+
+    fn describe(&self, name: String, settings: StreamSettings, tally: &Tally) -> Stream {
+        let some = tally.count > 0;
+        Stream {
+            forwarded: self.0.forwards.of(&name),
+            name,
+            settings,
+            records: tally.count,
+            first: some.then_some(Time(tally.min)),
+            last: some.then_some(Time(tally.max)),
+        }
     }
 
     /// Sets what a stream keeps, from now on; answers it and whether it had no settings before.
@@ -393,6 +429,10 @@ impl Trajectory {
         name: &Name,
         settings: StreamSettings,
     ) -> Result<(Stream, bool)> {
+        let has_url = self.0.config.forward.is_some();
+        if let Some(fault) = forward::fault(settings.forward.as_deref(), has_url) {
+            return Err(error::bad_stream(vec![fault]));
+        }
         let audit = self.audit(caller, "stream.save", name.as_str());
         let is_new = self.0.streams.put(name, settings, &audit)?;
         Ok((self.stream(name.as_str())?, is_new))
@@ -551,15 +591,4 @@ fn checked(mut line: Line<'_>) -> Result<Line<'_>, String> {
 
 fn first_bytes<const N: usize>(digest: &Digest) -> [u8; N] {
     digest.0.first_chunk().copied().unwrap_or([0; N])
-}
-
-fn stream(name: String, settings: StreamSettings, tally: &Tally) -> Stream {
-    let some = tally.count > 0;
-    Stream {
-        name,
-        settings,
-        records: tally.count,
-        first: some.then_some(Time(tally.min)),
-        last: some.then_some(Time(tally.max)),
-    }
 }

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::error;
+use super::forward::{Destination, Forwarded};
 use super::intake::line::Line;
 use super::model::{DEFAULT_STREAM, Level, OTHER_STREAM};
 use super::scalar::Scalar;
@@ -37,6 +38,8 @@ pub struct Settings {
     pub retention: Option<String>,
     /// How many bytes they may take on the disk; the oldest go.
     pub max_bytes: Option<u64>,
+    /// The MongoDB collection that they are forwarded to: `collection` or `database.collection`.
+    pub forward: Option<String>,
 }
 
 /// A stream: its settings and what it holds.
@@ -56,6 +59,9 @@ pub struct Stream {
     /// The time of its newest record.
     #[cfg_attr(feature = "http", schema(value_type = Option<String>))]
     pub last: Option<Time>,
+    /// How far it is forwarded, where it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forwarded: Option<Forwarded>,
 }
 
 #[derive(Debug, Encode, Decode)]
@@ -91,8 +97,30 @@ impl From<SettingsV1> for SettingsV2 {
     }
 }
 
-impl From<SettingsV2> for Settings {
-    fn from(row: SettingsV2) -> Self {
+#[derive(Debug, Encode, Decode)]
+struct SettingsV3 {
+    levels: Option<Vec<u8>>,
+    keep: Option<Vec<String>>,
+    template: Option<String>,
+    retention: Option<String>,
+    max_bytes: Option<u64>,
+    forward: Option<String>,
+}
+
+impl Versioned for SettingsV3 {
+    const MARKER: &'static str = "stream.v3";
+    type Previous = SettingsV2;
+}
+
+impl From<SettingsV2> for SettingsV3 {
+    fn from(old: SettingsV2) -> Self {
+        let SettingsV2 { levels, keep, template, retention, max_bytes } = old;
+        Self { levels, keep, template, retention, max_bytes, forward: None }
+    }
+}
+
+impl From<SettingsV3> for Settings {
+    fn from(row: SettingsV3) -> Self {
         let levels = |codes: Vec<u8>| codes.into_iter().filter_map(Level::from_code).collect();
         Self {
             levels: row.levels.map(levels),
@@ -100,11 +128,12 @@ impl From<SettingsV2> for Settings {
             template: row.template,
             retention: row.retention,
             max_bytes: row.max_bytes,
+            forward: row.forward,
         }
     }
 }
 
-impl From<&Settings> for SettingsV2 {
+impl From<&Settings> for SettingsV3 {
     fn from(settings: &Settings) -> Self {
         let codes = |levels: &Vec<Level>| levels.iter().map(|level| level.code()).collect();
         Self {
@@ -113,6 +142,7 @@ impl From<&Settings> for SettingsV2 {
             template: settings.template.clone(),
             retention: settings.retention.clone(),
             max_bytes: settings.max_bytes,
+            forward: settings.forward.clone(),
         }
     }
 }
@@ -155,10 +185,14 @@ impl Settings {
                     .filter(|text| template::is_sound(text))
                     .map(|text| settings.template = Some(text.to_owned()))
                     .ok_or("is a text such as \"{time} {level} {message}\", with names in braces and `{{` for a brace"),
-                "forward" => Err("is not available yet: leave it out"),
+                "forward" => value
+                    .as_str()
+                    .filter(|text| Destination::parse(text).is_some())
+                    .map(|text| settings.forward = Some(text.to_owned()))
+                    .ok_or("is a collection of MongoDB, such as \"logs\" or \"drip.logs\""),
                 // What a GET answers may be sent back.
-                "name" | "records" | "first" | "last" => Ok(()),
-                _ => Err("is no setting of a stream: levels, keep, template, retention, max_bytes"),
+                "name" | "records" | "first" | "last" | "forwarded" => Ok(()),
+                _ => Err("is no setting of a stream: levels, keep, template, retention, max_bytes, forward"),
             };
             if let Err(why) = known {
                 faults.push(Fault::new(pointer, why));
@@ -202,7 +236,7 @@ impl Streams {
         let mut settings = BTreeMap::new();
         for row in records.scan(&Scan::prefix("stream/"))? {
             let name = row.key.trim_start_matches("stream/").to_owned();
-            let kept: SettingsV2 = decode(&row.value)?;
+            let kept: SettingsV3 = decode(&row.value)?;
             settings.insert(name, Arc::new(kept.into()));
         }
         let settings = RwLock::new(Arc::new(settings));
@@ -225,7 +259,7 @@ impl Streams {
 
     /// Keeps settings; answers whether the stream had none before.
     pub(super) fn put(&self, name: &Name, settings: Settings, audit: &Audit) -> Result<bool> {
-        let row = SettingsV2::from(&settings);
+        let row = SettingsV3::from(&settings);
         let set = ChangeSet::new().put(format!("stream/{name}"), Expect::Any, encode(&row)?);
         self.records.apply(feed::audit(set, audit)?)?;
         Ok(self.change(|all| all.insert(name.to_string(), Arc::new(settings)).is_none()))
@@ -315,7 +349,8 @@ mod tests {
         let error = Settings::read(&bad).unwrap_err();
         let pointers: Vec<_> = error.faults().iter().map(|fault| fault.pointer.as_str()).collect();
         assert_eq!(pointers, ["/levels", "/keep", "/retention", "/template", "/extra", "/forward"]);
-        assert!(error.faults()[5].detail.contains("not available yet"));
+        let good = json!({"forward": "drip.logs", "forwarded": {"seq": 1}});
+        assert_eq!(Settings::read(&good).unwrap().forward.as_deref(), Some("drip.logs"));
     }
 
     #[test]

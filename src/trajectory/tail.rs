@@ -53,6 +53,8 @@ pub struct Tail {
     filter: Filter,
     seen: u64,
     live: bool,
+    /// Whether it is given everything, however far it falls behind.
+    patient: bool,
     news: watch::Receiver<u64>,
 }
 
@@ -63,7 +65,13 @@ impl Tail {
         let last = shelf.last_seq();
         // A number from the future is of another log, or of a time before a disaster.
         let seen = after.map_or(last, |after| after.min(last));
-        Self { shelf, filter, seen, live: seen == last, news }
+        Self { shelf, filter, seen, live: seen == last, patient: false, news }
+    }
+
+    /// The same, but never brought to the front: for one that passes everything on.
+    #[cfg(feature = "mongo")]
+    pub(super) fn patient(self) -> Self {
+        Self { patient: true, ..self }
     }
 
     /// The number of the last record that was looked at.
@@ -82,7 +90,7 @@ impl Tail {
     pub fn step(&mut self) -> Result<Vec<Event>> {
         let last = self.shelf.last_seq();
         let mut events = Vec::new();
-        if self.live && last.saturating_sub(self.seen) > BEHIND_MAX {
+        if self.live && !self.patient && last.saturating_sub(self.seen) > BEHIND_MAX {
             self.skip(last, &mut events);
         }
         let stop = self.seen.saturating_add(STEP_ROWS);

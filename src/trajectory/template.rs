@@ -45,6 +45,9 @@ fn pieces<'t>(template: &'t str, mut each: impl FnMut(Piece<'t>)) -> Option<()> 
     Some(())
 }
 
+/// How a record of a stream without a template is written out.
+pub(super) const PLAIN: &str = "{time} {level} {stream} {message}{fields}";
+
 /// A record as one line; line breaks and other control characters in it are shown, not obeyed.
 pub fn write_out(template: &str, kept: &Kept) -> String {
     let mut line = String::new();

@@ -8,6 +8,8 @@
 
 #[cfg(feature = "mongo")]
 mod collections;
+#[cfg(all(feature = "mongo", feature = "trajectory"))]
+mod forward;
 #[cfg(feature = "mongo")]
 mod mongo;
 #[cfg(feature = "trajectory")]

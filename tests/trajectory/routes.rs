@@ -159,6 +159,33 @@ async fn a_stream_is_set_shown_listed_and_forgotten() {
         .call("PUT", "/api/v1/streams/wind", r#"{"forward":{},"template":"{","max_bytes":0}"#)
         .await;
     assert_eq!((status.as_u16(), problem["errors"].as_array().unwrap().len()), (422, 3));
+    let (status, problem) =
+        api.call("PUT", "/api/v1/streams/wind", r#"{"forward":"drip.logs"}"#).await;
+    assert_eq!((status.as_u16(), &problem["errors"][0]["pointer"]), (422, &json!("/forward")));
+}
+
+#[tokio::test]
+async fn records_are_written_out_as_their_streams_have_it() {
+    let api = Api::new();
+    api.call("PUT", "/api/v1/streams/wind", r#"{"template":"{level}|{turbine}|{message}"}"#).await;
+    let lines = "{\"msg\":\"hot\\nfire\",\"stream\":\"wind\",\"turbine\":\"R1\",\"time\":1}\n{\"msg\":\"b\",\"time\":2,\"n\":3}";
+    api.call("POST", "/api/v1/logs", lines).await;
+    let ask = async |parameters: &str| {
+        let request = Request::builder().uri(format!("/api/v1/logs?{parameters}"));
+        let answer = api.send(Role::Viewer, request.body(Body::empty()).unwrap()).await;
+        let header =
+            |name: &str| answer.headers().get(name).map(|v| v.to_str().unwrap().to_owned());
+        let told = (answer.status().as_u16(), header("content-type"), header("drip-cursor"));
+        let body = to_bytes(answer.into_body(), usize::MAX).await.unwrap();
+        (told, String::from_utf8(body.to_vec()).unwrap())
+    };
+    let (told, text) = ask("format=text&order=asc").await;
+    assert_eq!(text, "INFO    |R1|hot␊fire\n1970-01-01T00:00:02.000000Z INFO     default b n=3\n");
+    assert_eq!(told, (200, Some("text/plain; charset=utf-8".into()), None));
+    let (told, first) = ask("format=text&order=asc&limit=1").await;
+    let (_, second) = ask(&format!("format=text&order=asc&cursor={}", told.2.unwrap())).await;
+    assert_eq!(format!("{first}{second}"), text);
+    assert_eq!(ask("format=xml").await.0.0, 422);
 }
 
 /// A call of another system's client.

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::params::Query;
 use super::well_done;
-use crate::fiche::{Fiche, old};
+use crate::fiche::Fiche;
 use crate::kernel::access::Caller;
 use crate::kernel::feed::{self, Audit};
 use crate::kernel::format::{Nothing, Versioned, decode, encode};
@@ -37,7 +37,7 @@ impl ObserverV1 {
     fn answer(&self) -> Value {
         json!({
             "name": self.name, "version": self.version, "summary": self.summary,
-            "config": self.config, "remark": self.remark, "time": old::without_zone(self.time),
+            "config": self.config, "remark": self.remark, "time": self.time.without_zone(),
         })
     }
 }

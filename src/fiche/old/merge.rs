@@ -7,10 +7,11 @@ use std::fmt;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::{IMPORTED_TIME, extended, fields, put, without_zone};
+use super::{IMPORTED_TIME, fields, put};
 use crate::fiche::draft::CardDraft;
 use crate::fiche::model::{CardKey, CardKind};
 use crate::fiche::refs;
+use crate::kernel::mongo::extended;
 use crate::kernel::{Error, Fault, Name, Result, Time};
 
 /// How many refused documents are told one by one; beyond that they are counted.
@@ -221,7 +222,7 @@ fn read_card(
     }
     // A text that reads as no time is better than none.
     let written = written.as_ref().and_then(Value::as_str).map(str::to_owned);
-    let time = time.map(without_zone).or(written);
+    let time = time.map(Time::without_zone).or(written);
     if let Some(time) = time {
         content.insert(IMPORTED_TIME.to_owned(), time.into());
     }

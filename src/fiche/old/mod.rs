@@ -5,8 +5,6 @@
 //! to what can be read, and keeps the whole text under `as_written`.
 
 #[cfg(feature = "cli")]
-pub(super) mod extended;
-#[cfg(feature = "cli")]
 pub(super) mod merge;
 
 use serde_json::{Map, Value};
@@ -15,7 +13,7 @@ use super::draft::CardDraft;
 use super::kinds::Kinds;
 use super::model::{Card, CardKey, CardKind};
 use super::refs::{self, Reference};
-use crate::kernel::{Result, Time};
+use crate::kernel::Result;
 
 /// Where a card keeps texts of 0.1 that its own fields cannot give back.
 const AS_WRITTEN: &str = "as_written";
@@ -128,19 +126,15 @@ pub(super) fn answer(card: &Card) -> Value {
         document.insert(field.to_owned(), shown(&card.fields, card.key.kind, field).into());
     }
     let imported = card.fields.get(IMPORTED_TIME).and_then(Value::as_str);
-    let time = imported.map_or_else(|| without_zone(card.updated_at), str::to_owned);
+    let time = imported.map_or_else(|| card.updated_at.without_zone(), str::to_owned);
     document.insert("time".to_owned(), time.into());
     Value::Object(document)
-}
-
-/// A time as 0.1 wrote it: ISO 8601 without a zone.
-pub(super) fn without_zone(time: Time) -> String {
-    time.to_chrono().format("%Y-%m-%dT%H:%M:%S%.6f").to_string()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernel::Time;
     use serde_json::json;
 
     fn content(kind: CardKind, field: &str, text: &str) -> Map<String, Value> {

@@ -3,6 +3,7 @@
 pub(super) mod batches;
 pub(super) mod frame;
 pub(super) mod index;
+pub(super) mod patience;
 pub(super) mod payload;
 pub(super) mod poison;
 pub(super) mod segment;

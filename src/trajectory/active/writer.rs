@@ -16,6 +16,7 @@ use super::super::recovery;
 use super::super::shelf::{Fresh, Part, Shelf};
 use super::batches::Batches;
 use super::frame::{self, Head};
+use super::patience::Patience;
 use super::payload::{Batch, BatchId, Summary, put_ids};
 use super::poison::Door;
 use super::segment::Segment;
@@ -27,7 +28,8 @@ pub(crate) const QUEUE_BYTES: usize = 8 << 20;
 /// The most records that wait.
 pub(crate) const QUEUE_RECORDS: u64 = 64 << 10;
 
-/// How long the writer waits for batches that are being read: one sync for many is cheaper for all.
+/// How long the writer waits for batches that are being read, or for as many as came together the
+/// last times: one sync for many is cheaper for all.
 const MOMENT: Duration = Duration::from_millis(2);
 /// With so many bytes at hand it does not wait.
 const ENOUGH: usize = 256 << 10;
@@ -53,6 +55,7 @@ struct Waiting {
     /// Who asked for a new segment.
     rotations: Vec<Rotated>,
     ended: bool,
+    patience: Patience,
 }
 
 /// Where batches wait for the writer. Bounded: what does not fit is refused, not kept.
@@ -122,11 +125,20 @@ impl Queue {
             }
             waiting = self.some.wait(waiting).unwrap_or_else(PoisonError::into_inner);
         }
+        let arriving = || self.arriving.load(Ordering::Acquire) > 0;
         let expecting = |waiting: &mut Waiting| {
-            !waiting.ended && waiting.bytes < ENOUGH && self.arriving.load(Ordering::Acquire) > 0
+            let wanted = waiting.jobs.len() < waiting.patience.wanted();
+            !waiting.ended
+                && waiting.rotations.is_empty()
+                && waiting.bytes < ENOUGH
+                && (wanted || arriving())
         };
         let waited = self.some.wait_timeout_while(waiting, MOMENT, expecting);
         waiting = waited.unwrap_or_else(PoisonError::into_inner).0;
+        let came = waiting.jobs.len();
+        if waiting.bytes < ENOUGH && waiting.rotations.is_empty() {
+            waiting.patience.came(came, arriving());
+        }
         (waiting.bytes, waiting.records) = (0, 0);
         let rotations = std::mem::take(&mut waiting.rotations);
         Some((std::mem::take(&mut waiting.jobs), rotations))

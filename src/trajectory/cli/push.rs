@@ -54,7 +54,7 @@ pub(super) async fn send_all(push: Push, client: &Client, output: Output) -> Res
 }
 
 /// Sends one batch, and again where the daemon is busy: its id keeps it from being kept twice.
-async fn send(client: &Client, batch: Vec<u8>) -> Result<Ingested> {
+pub(super) async fn send(client: &Client, batch: Vec<u8>) -> Result<Ingested> {
     let id = new_id();
     let batch = bytes::Bytes::from(batch);
     let mut tries = 0;

@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::damaged;
 use crate::fiche::old::merge::{Collection, Merge};
 use crate::kernel::cli::Output;
+use crate::kernel::mongo;
 use crate::kernel::{Error, Kind, Result};
 
 /// The longest document in JSON; MongoDB's own limit is 16 MiB.
@@ -174,7 +174,7 @@ fn read_json(
         }
         let text = line.trim_ascii();
         if !text.is_empty() {
-            let document = serde_json::from_slice(text).map_err(damaged);
+            let document = serde_json::from_slice(text).map_err(mongo::damaged);
             merge.take(collection, &format!("line {number}"), document);
         }
     }
@@ -202,7 +202,7 @@ fn read_bson(
     collection: Collection,
     merge: &mut Merge,
 ) -> Result<()> {
-    super::bson::each(reader, |at, document| {
+    mongo::bson::each(reader, |at, document| {
         merge.take(collection, &format!("byte {at}"), document);
     })
     .map_err(|source| unreadable(path, source))
@@ -215,7 +215,7 @@ fn read_bson(
     _collection: Collection,
     _merge: &mut Merge,
 ) -> Result<()> {
-    Err(super::not_built())
+    Err(mongo::not_built(super::INSTEAD))
 }
 
 #[cfg(test)]

@@ -5,8 +5,6 @@
 //! document of a card is the newest. Taking the same in again changes nothing, so an import that
 //! was cut off is simply run again.
 
-#[cfg(feature = "mongo")]
-mod bson;
 mod files;
 mod report;
 mod send;
@@ -19,18 +17,13 @@ use report::Report;
 
 use crate::fiche::client::FicheClient;
 use crate::fiche::old::merge::{Collection, Merge};
-#[cfg(not(feature = "mongo"))]
-use crate::kernel::Kind;
+use crate::kernel::Result;
 use crate::kernel::cli::Output;
-use crate::kernel::{Error, Result};
+use crate::kernel::mongo;
 
 /// Whether a source is one of these, and not a file of cards.
 pub(super) fn is_meant(source: &str) -> bool {
-    is_url(source) || files::is_meant(Path::new(source))
-}
-
-fn is_url(source: &str) -> bool {
-    source.starts_with("mongodb://") || source.starts_with("mongodb+srv://")
+    mongo::is_url(source) || files::is_meant(Path::new(source))
 }
 
 pub(super) async fn import(
@@ -40,7 +33,7 @@ pub(super) async fn import(
     out: Output,
 ) -> Result<()> {
     let mut merge = Merge::default();
-    let from = if is_url(source) {
+    let from = if mongo::is_url(source) {
         read_server(source, &mut merge, out).await?
     } else {
         files::read(Path::new(source), &mut merge, out)?
@@ -76,19 +69,9 @@ async fn read_server(url: &str, merge: &mut Merge, out: Output) -> Result<String
 #[cfg(not(feature = "mongo"))]
 #[expect(clippy::unused_async, reason = "the whole build waits for the server here")]
 async fn read_server(_url: &str, _merge: &mut Merge, _out: Output) -> Result<String> {
-    Err(not_built())
+    Err(mongo::not_built(INSTEAD))
 }
 
+/// What a build without MongoDB advises.
 #[cfg(not(feature = "mongo"))]
-fn not_built() -> Error {
-    Error::new(
-        Kind::Usage,
-        "mongo_not_built",
-        "this build leaves MongoDB out: import files of `mongoexport` instead",
-    )
-}
-
-/// What a document of MongoDB says that cannot be read.
-fn damaged(why: impl std::fmt::Display) -> Error {
-    Error::invalid("bad_document", format!("the document cannot be read: {why}"), Vec::new())
-}
+const INSTEAD: &str = "import files of `mongoexport` instead";

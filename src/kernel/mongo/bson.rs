@@ -9,17 +9,18 @@ use mongodb::bson::{RawArray, RawBsonRef, RawDocument};
 use serde_json::{Map, Value, json};
 
 use super::damaged;
-use crate::fiche::draft::CARD_MAX_DEPTH;
-use crate::kernel::Result;
+use crate::kernel::error::Result;
 
 /// The largest document that MongoDB itself writes.
 const DOCUMENT_MAX: usize = (16 << 20) + (16 << 10);
+/// How deep documents may be nested.
+const DEPTH_MAX: usize = 64;
 /// The smallest: its length and its end.
 const DOCUMENT_MIN: usize = 5;
 
 /// Hands over every document of a file, with the place where it begins. A document that is damaged
 /// is told as such; where its very length is, nothing after it can be found.
-pub(super) fn each(
+pub fn each(
     mut reader: impl Read,
     mut take: impl FnMut(u64, Result<Value>),
 ) -> std::io::Result<()> {
@@ -70,13 +71,13 @@ fn read_some(reader: &mut impl Read, buffer: &mut [u8]) -> std::io::Result<usize
 }
 
 /// A document as extended JSON.
-pub(super) fn extended(document: &RawDocument) -> Result<Value> {
-    object(document, CARD_MAX_DEPTH)
+pub fn extended(document: &RawDocument) -> Result<Value> {
+    object(document, DEPTH_MAX)
 }
 
 fn object(document: &RawDocument, left: usize) -> Result<Value> {
     if left == 0 {
-        return Err(damaged(format!("it is nested deeper than {CARD_MAX_DEPTH}")));
+        return Err(damaged(format!("it is nested deeper than {DEPTH_MAX}")));
     }
     let mut fields = Map::new();
     for element in document {
@@ -88,7 +89,7 @@ fn object(document: &RawDocument, left: usize) -> Result<Value> {
 
 fn array(items: &RawArray, left: usize) -> Result<Value> {
     if left == 0 {
-        return Err(damaged(format!("it is nested deeper than {CARD_MAX_DEPTH}")));
+        return Err(damaged(format!("it is nested deeper than {DEPTH_MAX}")));
     }
     let items = items.into_iter().map(|item| value(item.map_err(damaged)?, left - 1));
     items.collect::<Result<_>>().map(Value::Array)

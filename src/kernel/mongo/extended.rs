@@ -4,11 +4,10 @@
 
 use serde_json::{Map, Value};
 
-use super::without_zone;
-use crate::kernel::Time;
+use crate::kernel::clock::Time;
 
 /// The same as plain JSON: times and ids as text, numbers as numbers.
-pub(crate) fn plain(value: Value) -> Value {
+pub fn plain(value: Value) -> Value {
     match value {
         Value::Array(items) => Value::Array(items.into_iter().map(plain).collect()),
         Value::Object(fields) => match special(&fields) {
@@ -28,7 +27,7 @@ fn special(fields: &Map<String, Value>) -> Option<Value> {
         return None;
     };
     match (word.as_str(), value) {
-        ("$date", value) => Some(time_of(value).map(without_zone)?.into()),
+        ("$date", value) => Some(time_of(value).map(Time::without_zone)?.into()),
         ("$undefined", _) => Some(Value::Null),
         ("$oid" | "$symbol" | "$uuid" | "$numberDecimal", Value::String(text)) => {
             Some(text.as_str().into())
@@ -47,7 +46,7 @@ fn special(fields: &Map<String, Value>) -> Option<Value> {
 }
 
 /// The time that a field `time` holds: a date, or a text that reads as one.
-pub(super) fn time(value: &Value) -> Option<Time> {
+pub fn time(value: &Value) -> Option<Time> {
     match value {
         Value::String(text) => text_time(text),
         Value::Object(fields) if fields.len() == 1 => time_of(fields.get("$date")?),
@@ -76,7 +75,7 @@ fn text_time(text: &str) -> Option<Time> {
 }
 
 /// An id as people read it, and as it sorts: an `ObjectId` begins with the time it was made at.
-pub(super) fn id(value: Option<&Value>) -> String {
+pub fn id(value: Option<&Value>) -> String {
     match value {
         None => String::new(),
         Some(value) => match plain(value.clone()) {
