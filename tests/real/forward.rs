@@ -225,7 +225,7 @@ fn logs_of_01_are_taken_in_once() {
     settings(&home, server, &database);
     let daemon = home.serve();
     let client = http(&daemon);
-    let zone = [&url[..], "--timezone", "Asia/Shanghai"];
+    let zone = [url.as_str(), "--timezone", "Asia/Shanghai"];
     let dry = import(&home, &daemon, &client, &[&zone[..], &["--dry-run"]].concat());
     assert_eq!(counts(&dry), [1441, 1440, 0, 1], "{dry}");
     assert!(dry["rejected"][0]["reason"].as_str().unwrap().contains("time"), "{dry}");
@@ -254,7 +254,7 @@ fn logs_of_01_are_taken_in_once() {
     let other = Home::with_admin();
     let other_daemon = other.serve();
     let other_client = http(&other_daemon);
-    let back = [&url[..], "--collection", "back"];
+    let back = [url.as_str(), "--collection", "back"];
     let report = import(&other, &other_daemon, &other_client, &back);
     assert_eq!(counts(&report), [1440, 1440, 0, 0]);
     assert_eq!(all(&other_client), all(&client));
