@@ -116,6 +116,8 @@ impl App {
         let Some(liquid) = self.liquid.clone() else {
             return;
         };
+        let tidied = liquid.clone();
+        self.workers.every("liquid.tidy", HOUR, move || tidied.tidy().map(|_| false));
         let clock = self.clock.clone();
         self.workers.every("liquid.tick", Duration::from_millis(250), move || {
             liquid.tick(clock.now()).map(|_| false)

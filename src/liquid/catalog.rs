@@ -16,10 +16,11 @@ pub(super) struct Catalog {
 }
 
 impl Catalog {
-    /// An empty catalog for `plan`, which keeps `kept` to the end.
-    pub(super) fn new(plan: &Plan, kept: HashSet<String>) -> Self {
+    /// An empty catalog for the steps of `plan` that are not `done`, which keeps `kept` to the end.
+    pub(super) fn new(plan: &Plan, done: &HashSet<usize>, kept: HashSet<String>) -> Self {
         let mut readers: HashMap<String, usize> = HashMap::new();
-        for value in plan.steps.iter().flat_map(|step| &step.arguments) {
+        let open = plan.steps.iter().enumerate().filter(|(index, _)| !done.contains(index));
+        for value in open.flat_map(|(_, step)| &step.arguments) {
             *readers.entry(value.clone()).or_default() += 1;
         }
         Self { values: HashMap::new(), readers, kept }
@@ -69,10 +70,7 @@ mod tests {
             function: format!("f{}", inputs.len()),
             inputs: Inputs::InOrder(inputs.iter().map(|i| (*i).to_owned()).collect()),
             outputs: Outputs::Whole(Some(format!("{name}-out"))),
-            tags: vec![],
-            retries: 0,
-            timeout: None,
-            line: None,
+            ..Node::default()
         };
         let functions = [1_usize, 2].map(|n| Signature {
             name: format!("f{n}"),
@@ -80,7 +78,7 @@ mod tests {
         });
         let nodes = vec![node("one", &["x", "x"]), node("two", &["x"]), node("three", &["y"])];
         let plan = Plan::of(nodes, &functions).unwrap();
-        let mut catalog = Catalog::new(&plan, HashSet::from(["y".to_owned()]));
+        let mut catalog = Catalog::new(&plan, &HashSet::new(), HashSet::from(["y".to_owned()]));
         for name in ["x", "y", "nobody asks for this"] {
             catalog.put(name.into(), Dynamic::from(name.to_owned()));
         }

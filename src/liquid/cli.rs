@@ -64,6 +64,14 @@ pub enum Command {
         /// The id of the run
         id: String,
     },
+    /// Go on with a run that failed, was cancelled or interrupted: nodes that are done stay done
+    Resume {
+        /// The id of the run
+        id: String,
+        /// Wait for the end: at most so long, such as 30s; 10m unless told
+        #[arg(long, value_name = "TIME", num_args = 0..=1, default_missing_value = "10m")]
+        wait: Option<String>,
+    },
     /// Schedules: when pipelines run by themselves
     #[command(subcommand)]
     Schedule(ScheduleCommand),
@@ -206,6 +214,11 @@ pub async fn run(command: Command, client: &Client, out: Output) -> Result<()> {
             let run = liquid.cancel(&id).await?;
             out.done(&format!("{id} is {}.", text(&run, "state")), &run)
         }
+        Command::Resume { id, wait } => {
+            let run = liquid.resume(&id, wait.as_deref()).await?;
+            show_run(&run, out)?;
+            refuse_failed(&run)
+        }
         Command::Schedule(command) => schedule(command, &liquid, out).await,
         Command::Backfill { name, from, to } => {
             let answer = liquid.backfill(&name, &from, &to).await?;
@@ -334,7 +347,7 @@ fn show_run(run: &Value, out: Output) -> Result<()> {
     let state = text(run, "state");
     out.line(&format!("{} {} {}", text(run, "id"), text(run, "pipeline"), out.bold(&state)))?;
     let nodes = run.get("nodes").and_then(Value::as_array).cloned().unwrap_or_default();
-    let fields = ["name", "state", "tries", "started_at", "finished_at", "error"];
+    let fields = ["name", "state", "tries", "cached", "started_at", "finished_at", "error"];
     out.rows(&nodes, &fields, "It has no nodes.")?;
     for (name, value) in run.get("outputs").and_then(Value::as_object).into_iter().flatten() {
         let shown: String = value.to_string().chars().take(400).collect();

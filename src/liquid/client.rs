@@ -79,6 +79,13 @@ impl LiquidClient<'_> {
         self.0.post(&format!("/api/v1/runs/{}/cancel", segment(id)), &json!({})).await
     }
 
+    /// Goes on with a run, and waits for its end as long as `wait` says.
+    pub async fn resume(&self, id: &str, wait: Option<&str>) -> Result<Value> {
+        let call = self.0.request(Method::POST, &format!("/api/v1/runs/{}/resume", segment(id)));
+        let call = wait.into_iter().fold(call, |call, wait| call.query(&[("wait", wait)]));
+        self.0.json(call).await
+    }
+
     /// Makes or changes a schedule.
     pub async fn save_schedule(&self, name: &str, body: &Map<String, Value>) -> Result<Value> {
         self.0.put(&schedule(name), body).await

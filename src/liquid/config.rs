@@ -1,5 +1,7 @@
 //! The settings of this slice.
 
+use std::time::Duration;
+
 use crate::kernel::config::{Key, KeyKind, Rule, Settings};
 use crate::kernel::error::{Error, Kind, Result};
 
@@ -22,6 +24,11 @@ pub const KEYS: &[Key] = &[
     .must(Rule::Between(0, 1_000)),
     Key::new("liquid.max_queued", KeyKind::Integer, "10000", "Runs that may wait.")
         .must(Rule::Between(1, 1_000_000)),
+    Key::optional(
+        "liquid.retention",
+        KeyKind::Duration,
+        "How long runs are kept after their end, such as \"90d\". Without it they are kept for ever.",
+    ),
 ];
 
 /// How much runs at a time.
@@ -33,11 +40,13 @@ pub struct Config {
     pub max_nodes: usize,
     /// Runs that may wait.
     pub max_queued: usize,
+    /// How long runs are kept after their end.
+    pub retention: Option<Duration>,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { max_runs: 4, max_nodes: 0, max_queued: 10_000 }
+        Self { max_runs: 4, max_nodes: 0, max_queued: 10_000, retention: None }
     }
 }
 
@@ -53,6 +62,7 @@ impl Config {
             max_runs: settings.integer("liquid.max_runs")?,
             max_nodes: settings.integer("liquid.max_nodes")?,
             max_queued: settings.integer("liquid.max_queued")?,
+            retention: settings.given("liquid.retention", Settings::duration)?,
         })
     }
 

@@ -18,8 +18,12 @@ use crate::kernel::script::raise;
 
 /// The most times that a node may be tried again.
 const RETRIES_MAX: i64 = 100;
-const OPTIONS: [&str; 3] = ["retries", "timeout", "tags"];
-const LATER: [&str; 5] = ["backoff", "jitter", "cache", "concurrency", "kind"];
+const OPTIONS: [&str; 7] =
+    ["retries", "timeout", "tags", "backoff", "jitter", "cache", "concurrency"];
+/// How long cached values are good where a node only says `cache: true`.
+const CACHED: Duration = Duration::from_hours(24 * 30);
+/// The longest word that nodes may share.
+const WORD_MAX: usize = 100;
 
 /// What a script declared: nodes, and what was wrong with them.
 #[derive(Debug, Clone, Default)]
@@ -27,6 +31,8 @@ pub(super) struct Declared {
     pub(super) nodes: Vec<Arc<Node>>,
     pub(super) faults: Vec<Fault>,
     pub(super) is_pipeline: bool,
+    /// Whether its runs go on by themselves after they were cut off.
+    pub(super) resumes: bool,
 }
 
 type Context<'a> = NativeCallContext<'a>;
@@ -52,9 +58,10 @@ pub(super) fn module() -> Module {
     );
     at("node").set_into_module(&mut module, node_with_options);
     at("pipeline").set_into_module(&mut module, |c: Context<'_>, parts: Array| pipeline(&c, parts));
-    at("pipeline").set_into_module(&mut module, |c: Context<'_>, _parts: Array, _more: Dynamic| {
-        let what = "`pipeline` takes one list of nodes: options belong to its nodes";
-        Declared { faults: vec![fault(&c, what)], is_pipeline: true, ..Declared::default() }
+    at("pipeline").set_into_module(&mut module, |c: Context<'_>, parts: Array, more: Dynamic| {
+        let mut all = pipeline(&c, parts);
+        options(&c, more, &mut all);
+        all
     });
     at("+").set_into_module(&mut module, |one: Declared, other: Declared| add(one, other));
     for name in ["sql", "process", "operator"] {
@@ -103,6 +110,7 @@ fn pipeline(context: &Context<'_>, parts: Array) -> Declared {
             Some(part) => {
                 all.nodes.extend(part.nodes);
                 all.faults.extend(part.faults);
+                all.resumes |= part.resumes;
             }
             None => all.faults.push(fault(
                 context,
@@ -116,10 +124,31 @@ fn pipeline(context: &Context<'_>, parts: Array) -> Declared {
     all
 }
 
+/// Reads what a pipeline says of its runs.
+fn options(context: &Context<'_>, given: Dynamic, all: &mut Declared) {
+    let Some(map) = given.try_cast::<Map>() else {
+        let what = "the options of a pipeline are a map: `pipeline([…], #{resume: true})`";
+        return all.faults.push(fault(context, what));
+    };
+    for (key, value) in map {
+        match (key.as_str(), value.as_bool()) {
+            ("resume", Ok(resumes)) => all.resumes = resumes,
+            ("resume", Err(_)) => {
+                all.faults.push(fault(context, "`resume` of a pipeline is true or false"));
+            }
+            (other, _) => {
+                let what = format!("`{other}` is no option of a pipeline: it may say `resume`");
+                all.faults.push(fault(context, what));
+            }
+        }
+    }
+}
+
 fn add(mut one: Declared, other: Declared) -> Declared {
     one.nodes.extend(other.nodes);
     one.faults.extend(other.faults);
     one.is_pipeline |= other.is_pipeline;
+    one.resumes |= other.resumes;
     one
 }
 
@@ -155,9 +184,13 @@ fn node(
         tags: options.tags,
         retries: options.retries,
         timeout: options.timeout,
+        backoff: options.backoff,
+        jitter: options.jitter,
+        cache: options.cache,
+        concurrency: options.concurrency,
         line,
     };
-    Declared { nodes: vec![Arc::new(node)], faults, is_pipeline: false }
+    Declared { nodes: vec![Arc::new(node)], faults, ..Declared::default() }
 }
 
 #[derive(Default)]
@@ -165,6 +198,10 @@ struct Options {
     retries: u32,
     timeout: Option<Duration>,
     tags: Vec<String>,
+    backoff: Option<Duration>,
+    jitter: f64,
+    cache: Option<Duration>,
+    concurrency: Option<String>,
 }
 
 enum Ports {
@@ -247,7 +284,11 @@ impl Said {
         for (key, value) in map {
             match key.as_str() {
                 "retries" => options.retries = self.retries(&value),
-                "timeout" => options.timeout = self.timeout(value),
+                "timeout" => options.timeout = self.time("timeout", value),
+                "backoff" => options.backoff = self.time("backoff", value),
+                "jitter" => options.jitter = self.jitter(&value),
+                "cache" => options.cache = self.cache(value),
+                "concurrency" => options.concurrency = self.word(value),
                 "tags" => match self.ports("tags", value) {
                     Ports::List(tags) => options.tags = tags,
                     Ports::Pairs(_) => self.faults.push("its tags are a map: write a list".into()),
@@ -259,9 +300,7 @@ impl Said {
     }
 
     fn unknown(&mut self, option: &str) {
-        let why = if LATER.contains(&option) {
-            "which this version does not have".to_owned()
-        } else if let Some(near) = nearest(option, OPTIONS) {
+        let why = if let Some(near) = nearest(option, OPTIONS) {
             format!("which is none: did you mean `{near}`?")
         } else {
             "which is none".to_owned()
@@ -278,14 +317,47 @@ impl Said {
         count.and_then(|count| u32::try_from(count).ok()).unwrap_or(0)
     }
 
-    fn timeout(&mut self, given: Dynamic) -> Option<Duration> {
+    fn jitter(&mut self, given: &Dynamic) -> f64 {
+        let part = match (given.as_float(), given.as_int(), given.as_bool()) {
+            (Ok(part), ..) => Some(part),
+            (_, Ok(0), _) | (.., Ok(false)) => Some(0.0),
+            (_, Ok(1), _) => Some(1.0),
+            (.., Ok(true)) => Some(0.5),
+            _ => None,
+        };
+        let part = part.filter(|part| (0.0..=1.0).contains(part));
+        if part.is_none() {
+            self.faults.push("`jitter` is a number from 0 to 1".into());
+        }
+        part.unwrap_or(0.0)
+    }
+
+    fn cache(&mut self, given: Dynamic) -> Option<Duration> {
+        match given.as_bool() {
+            Ok(true) => Some(CACHED),
+            Ok(false) => None,
+            Err(_other) => self.time("cache", given),
+        }
+    }
+
+    fn word(&mut self, given: Dynamic) -> Option<String> {
+        let word = given.into_string().ok().filter(|word| (1..=WORD_MAX).contains(&word.len()));
+        if word.is_none() {
+            self.faults.push("`concurrency` is a word that nodes share, such as \"gpu\"".into());
+        }
+        word
+    }
+
+    fn time(&mut self, what: &str, given: Dynamic) -> Option<Duration> {
         let read = match given.as_int() {
             Ok(seconds) => u64::try_from(seconds).ok().map(Duration::from_secs),
             Err(_other) => given.into_string().ok().and_then(|text| parse_duration(&text).ok()),
         };
         let read = read.filter(|time| !time.is_zero());
         if read.is_none() {
-            self.faults.push("`timeout` is a time such as \"30s\", or a number of seconds".into());
+            let or = if what == "cache" { "true, " } else { "" };
+            self.faults
+                .push(format!("`{what}` is {or}a time such as \"30s\", or a number of seconds"));
         }
         read
     }

@@ -73,7 +73,11 @@ impl Desk {
         }
         let taken: HashSet<&String> =
             rows.running.values().filter_map(|turn| turn.waiting.lane.as_ref()).collect();
-        let free = |run: &Waiting| run.lane.as_ref().is_none_or(|lane| !taken.contains(lane));
+        // A run that was resumed waits until its earlier attempt has left.
+        let free = |run: &Waiting| {
+            run.lane.as_ref().is_none_or(|lane| !taken.contains(lane))
+                && !rows.running.contains_key(&run.id)
+        };
         let place = rows.waiting.iter().position(free)?;
         let waiting = rows.waiting.remove(place)?;
         let turn = Arc::new(Turn {

@@ -98,6 +98,21 @@ pub(super) fn run_finished(id: &str, state: &str) -> Error {
     Error::new(Kind::Conflict, "run_finished", detail)
 }
 
+/// The run waits, runs or succeeded.
+pub(super) fn not_resumable(id: &str, state: &str) -> Error {
+    let detail = format!(
+        "the run `{id}` is {state}: only one that failed, was cancelled or interrupted is resumed"
+    );
+    Error::new(Kind::Conflict, "run_not_resumable", detail)
+}
+
+/// The run's nodes are not those that its pipeline has in this version.
+pub(super) fn other_nodes(id: &str) -> Error {
+    let detail =
+        format!("the run `{id}` began with other nodes than its pipeline has now: start a new run");
+    Error::new(Kind::Conflict, "run_not_resumable", detail)
+}
+
 /// The queue is full.
 pub(super) fn too_many_queued(limit: usize) -> Error {
     let detail = format!("{limit} runs wait already: try again later, or cancel some");

@@ -1,52 +1,38 @@
 //! Carrying out a run: it gets a thread when its turn comes, and its state is written as it goes.
 //!
-//! That it runs is durable before its first node begins, and its last state is durable before
-//! anyone is told. In between the states of nodes are written together, a few times a second: a
-//! crash may lose the last of them, and the run is `interrupted` then anyway. Every write expects
-//! the revision that the one before it left: a run that someone else moved on is not touched.
+//! That it runs is durable before its first node begins, that a node begins before it does (see
+//! [`Book`]), and the run's last state before anyone is told. Every write expects the revision that
+//! the one before it left: a run that someone else moved on is not touched.
 
 use std::collections::HashSet;
 use std::sync::atomic::Ordering;
-use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
-use rhai::{Dynamic, FnPtr};
+use rhai::Dynamic;
 use serde_json::{Map, Value, json};
 
+use super::book::{Book, Last};
 use super::desk::Turn;
-use super::format::{NodeRow, RunRow, RunStateRow, object};
+use super::format::{RunRow, RunStateRow, object};
+use super::leftover::Left;
 use super::model::{NodeState, RunState, Runner};
-use super::plan::Plan;
-use super::runner::{Ended, Job, Stopper, Told};
-use super::store::{self, Held};
-use super::{Liquid, error, lock, lost_race};
+use super::plan::{Plan, Step};
+use super::runner::{Ended, Job, Made, Stopper, Told, share_out};
+use super::scripts::Ready;
+use super::store::{self, Changed};
+use super::{Liquid, cache, error, lost_race, values};
 use crate::kernel::access::Caller;
-use crate::kernel::error::{Error, Result};
+use crate::kernel::error::{Error, Kind, Result};
 use crate::kernel::script::{ScriptContext, from_dynamic, to_dynamic};
 
-/// Between two writes of the states of nodes.
-const PAUSE: Duration = Duration::from_millis(100);
+/// After this time a state that could not be written is written again.
+const AGAIN: Duration = Duration::from_millis(500);
 /// Bytes of JSON that the outputs of a run may take.
 const OUTPUTS_MAX: usize = 16 << 20;
 /// How often the last state of a run is tried to be written, a second apart.
 const LAST_TRIES: usize = 60;
 
 type Outcome = std::result::Result<Map<String, Value>, Ended>;
-
-/// The state of a run while it runs.
-struct Book {
-    page: Mutex<Page>,
-    bell: Condvar,
-}
-
-struct Page {
-    held: Held,
-    state: RunStateRow,
-    dirty: bool,
-    closed: bool,
-    /// Someone else moved the run on.
-    lost: bool,
-}
 
 /// Leaves the desk when the run is over, however it ended.
 struct Leave<'a>(&'a Liquid, &'a str);
@@ -95,37 +81,42 @@ impl Liquid {
         if held.state.state != RunState::Queued {
             return Ok(None);
         }
-        let mut state = held.state.clone();
-        state.state = RunState::Running;
-        state.epoch = self.0.epoch;
-        state.started_at = Some(self.now());
-        held.revision = match store::advance(&*self.0.records, id, &held, &state, None) {
+        let (before, changed) = (held.as_it_was(), held.changed());
+        held.state.state = RunState::Running;
+        held.state.epoch = self.0.epoch;
+        held.state.started_at.get_or_insert(self.now());
+        let head = held.state.head();
+        held.revision = match store::advance(&*self.0.records, id, before, &head, changed, None) {
             Err(refused) if lost_race(&refused) => return Ok(None),
             written => written?,
         };
-        held.state = state.clone();
-        let page = Page { held, state, dirty: false, closed: false, lost: false };
-        Ok(Some((row, Book { page: Mutex::new(page), bell: Condvar::new() })))
+        Ok(Some((row, Book::open(held))))
     }
 
     fn carry_out(&self, turn: &Turn, row: &RunRow, book: &Book) {
         let id = &turn.waiting.id;
+        let resumes = book.look(|state| state.resumes);
+        let words = if resumes == 0 { "began" } else { "goes on" };
         self.log(
             id,
             "INFO",
-            &format!("the run of `{}` began", row.pipeline),
+            &format!("the run of `{}` {words}", row.pipeline),
             json!({
                 "pipeline": row.pipeline, "revision": row.revision, "cause": row.cause,
+                "resumes": resumes,
             }),
         );
         let outcome = std::thread::scope(|scope| {
             let recorder = std::thread::Builder::new()
                 .name("drip-run-record".into())
                 .spawn_scoped(scope, || self.record(id, book, &turn.stopper));
-            if let Err(error) = recorder {
-                tracing::warn!(run = %id, %error, "the nodes of a run are not written as it goes");
-            }
-            let outcome = self.nodes(turn, row, book);
+            let outcome = match recorder {
+                Ok(_thread) => self.nodes(turn, row, book),
+                Err(source) => {
+                    let error = Error::io("start a thread for the state of a run", source);
+                    Err(Ended::Failed { node: None, error })
+                }
+            };
             book.close();
             outcome
         });
@@ -134,17 +125,19 @@ impl Liquid {
 
     /// Writes what changed, together, until the book is closed.
     fn record(&self, id: &str, book: &Book, stopper: &Stopper) {
-        while let Some((held, state)) = book.changed() {
-            match store::advance(&*self.0.records, id, &held, &state, None) {
-                Ok(revision) => lock(&book.page).held = Held { state, revision },
+        while let Some(batch) = book.next() {
+            let changed = batch.changed.clone();
+            match store::advance(&*self.0.records, id, batch.held, &batch.head, changed, None) {
+                Ok(revision) => book.written(&batch, revision),
                 Err(refused) if lost_race(&refused) => {
-                    lock(&book.page).lost = true;
+                    book.lose();
                     stopper.stop();
                     return;
                 }
                 Err(error) => {
                     tracing::warn!(run = %id, %error, "the state of a run was not written");
-                    lock(&book.page).dirty = true;
+                    book.not_written(batch);
+                    stopper.pause(AGAIN);
                 }
             }
         }
@@ -163,33 +156,79 @@ impl Liquid {
         let plan = ready.plan.slice(&row.slice());
         let plan = plan.map_err(|faults| failed(error::bad_run(&row.pipeline, faults)))?;
         let context = ScriptContext { caller, run_id: Some(id.clone()) };
-        let work = |step: &super::plan::Step, arguments: Vec<Dynamic>| {
-            let (liquid, run, node) = (self.clone(), id.clone(), step.node.name.clone());
-            let print = move |printed: crate::kernel::script::Printed<'_>| {
-                let fields = json!({ "node": node, "line": printed.line });
-                liquid.log(&run, "INFO", printed.text, fields);
-            };
-            let flag = turn.stopper.flag();
-            self.0.scripts.call(&ready, step, arguments, &context, flag, print)
-        };
+        let keep: HashSet<String> = wanted(&plan, row).into_iter().collect();
+        let Left { done, mut values } = self.left(id, &plan, &keep, book).map_err(failed)?;
+        let inputs = object(&row.inputs_json);
+        values.extend(inputs.iter().map(|(name, value)| (name.clone(), to_dynamic(value))));
+        let taken = plan.taken();
+        let needed = |name: &str| keep.contains(name) || taken.contains(name);
         let job = Job {
             plan: &plan,
             width: if row.runner == Runner::Parallel { self.0.config.width() } else { 1 },
-            keep: wanted(&plan, row).into_iter().collect(),
+            done,
+            keep: keep.clone(),
             stopper: &turn.stopper,
-            work: &work,
-            tell: &|index, told| self.told(id, book, index, &told),
+            work: &|step, arguments| self.work(turn, &ready, step, arguments, &context),
+            tell: &|index, told| {
+                let begins = matches!(told, Told::Started(_));
+                self.told(id, book, index, &told, &needed);
+                !begins || book.keep(&turn.stopper)
+            },
         };
-        let inputs = object(&row.inputs_json);
-        let inputs = inputs.iter().map(|(name, value)| (name.clone(), to_dynamic(value)));
-        let kept = job.run(inputs.collect())?;
+        let kept = job.run(values)?;
         outputs(&wanted(&plan, row), |name| kept.get(name)).map_err(failed)
     }
 
-    /// Notes what happened to a node.
-    fn told(&self, id: &str, book: &Book, index: usize, told: &Told<'_>) {
+    /// Does the work of one node, unless it was done before.
+    fn work(
+        &self,
+        turn: &Turn,
+        ready: &Ready,
+        step: &Step,
+        arguments: Vec<Dynamic>,
+        context: &ScriptContext,
+    ) -> Result<Made> {
+        let (id, node, stopper) = (&turn.waiting.id, &step.node, &turn.stopper);
+        let digest = cache::digest(ready, node, &arguments);
+        if let Some(digest) = &digest
+            && let Some(values) = self.cached(node, digest)?
+        {
+            return Ok(Made::Values(values, true));
+        }
+        let _inside = match &node.concurrency {
+            Some(word) => Some(self.0.turnstile.enter(word, stopper).ok_or_else(stopped)?),
+            None => None,
+        };
+        let (liquid, run, name) = (self.clone(), id.clone(), node.name.clone());
+        let print = move |printed: crate::kernel::script::Printed<'_>| {
+            let fields = json!({ "node": name, "line": printed.line });
+            liquid.log(&run, "INFO", printed.text, fields);
+        };
+        let value = self.0.scripts.call(ready, step, arguments, context, stopper.flag(), print)?;
+        let Some(digest) = digest else { return Ok(Made::Returned(value)) };
+        let values = share_out(&node.name, &node.outputs, value)?;
+        self.cache(node, &digest, &values);
+        Ok(Made::Values(values, false))
+    }
+
+    /// Notes what happened to a node, and what it made of values that are `needed`.
+    fn told(
+        &self,
+        id: &str,
+        book: &Book,
+        index: usize,
+        told: &Told<'_>,
+        needed: &dyn Fn(&str) -> bool,
+    ) {
         let now = self.now();
-        let name = book.change(index, |node| {
+        let (mut made, mut kept) = (Map::new(), Vec::new());
+        if let Told::Done(values, _) = told {
+            for (output, (name, value)) in values.iter().enumerate() {
+                made.insert(name.clone(), values::summary(value));
+                kept.extend(values::keep(value).filter(|_| needed(name)).map(|row| (output, row)));
+            }
+        }
+        let name = book.note(index, kept, |node| {
             match told {
                 Told::Started(number) => {
                     node.state = NodeState::Running;
@@ -197,8 +236,10 @@ impl Liquid {
                     node.started_at.get_or_insert(now);
                 }
                 Told::Again(error) => node.error = Some(error::in_words(error)),
-                Told::Done => {
+                Told::Done(_, cached) => {
                     node.state = NodeState::Succeeded;
+                    node.cached = *cached;
+                    node.made_json = Value::Object(made).to_string();
                     node.error = None;
                     node.finished_at = Some(now);
                 }
@@ -222,7 +263,10 @@ impl Liquid {
                 "WARNING",
                 format!("the node `{name}` failed and is tried again: {}", error::in_words(error)),
             ),
-            Told::Done => ("INFO", format!("the node `{name}` is done")),
+            Told::Done(_, true) => {
+                ("INFO", format!("the node `{name}` is done: nothing changed since it was"))
+            }
+            Told::Done(_, false) => ("INFO", format!("the node `{name}` is done")),
             Told::Failed(error) => {
                 ("ERROR", format!("the node `{name}` failed: {}", error::in_words(error)))
             }
@@ -234,7 +278,7 @@ impl Liquid {
     /// Writes the last state, and tells everyone.
     fn finish(&self, turn: &Turn, row: &RunRow, book: &Book, outcome: Outcome) {
         let id = &turn.waiting.id;
-        let (held, mut state, lost) = book.last();
+        let Last { held, mut state, mut changed, lost } = book.last();
         if lost {
             tracing::warn!(run = %id, "a run was moved on by another daemon: its end is not written");
             return;
@@ -259,16 +303,31 @@ impl Liquid {
                 state.end(RunState::Cancelled, self.now(), NodeState::Cancelled);
             }
         }
-        self.write_last(id, row, &held, &state);
+        // Every node may have changed its state now; the rows of those that did not are the same.
+        changed.nodes = Changed::all(&state).nodes;
+        if state.state == RunState::Succeeded {
+            changed.values.clear();
+            changed.gone = store::value_keys(&*self.0.records, id).unwrap_or_default();
+        }
+        self.write_last(id, row, held, &state, &changed);
     }
 
     /// A full disk may have room again soon: the last state is tried for a while. If it cannot be
     /// written, the run is `interrupted` at the next opening.
-    fn write_last(&self, id: &str, row: &RunRow, held: &Held, state: &RunStateRow) {
+    fn write_last(
+        &self,
+        id: &str,
+        row: &RunRow,
+        held: (RunState, u64),
+        state: &RunStateRow,
+        changed: &Changed,
+    ) {
+        let head = state.head();
         let event = store::event("run.finished", id, row, state, self.now());
         let quiet = Stopper::default();
         for _try in 0..LAST_TRIES {
-            match store::advance(&*self.0.records, id, held, state, Some(&event)) {
+            let changed = changed.clone();
+            match store::advance(&*self.0.records, id, held, &head, changed, Some(&event)) {
                 Ok(_) => {
                     let level = if state.error.is_some() { "ERROR" } else { "INFO" };
                     let words = match &state.error {
@@ -296,42 +355,8 @@ impl Liquid {
     }
 }
 
-impl Book {
-    /// Changes a node's row and answers what `change` does.
-    fn change<T>(&self, index: usize, change: impl FnOnce(&mut NodeRow) -> T) -> Option<T> {
-        let mut page = lock(&self.page);
-        let answer = page.state.nodes.get_mut(index).map(change);
-        page.dirty = true;
-        drop(page);
-        self.bell.notify_all();
-        answer
-    }
-
-    fn close(&self) {
-        lock(&self.page).closed = true;
-        self.bell.notify_all();
-    }
-
-    /// Waits for changes, and a little longer for more of them; nothing once the book is closed.
-    fn changed(&self) -> Option<(Held, RunStateRow)> {
-        let quiet = |page: &mut Page| !page.dirty && !page.closed;
-        let page = self.bell.wait_while(lock(&self.page), quiet);
-        let page = page.unwrap_or_else(PoisonError::into_inner);
-        // The whole state is written each time, so larger runs are written more seldom.
-        let pause = PAUSE + PAUSE * u32::try_from(page.state.nodes.len() / 1000).unwrap_or(0);
-        let waited = self.bell.wait_timeout_while(page, pause, |page| !page.closed);
-        let mut page = waited.unwrap_or_else(PoisonError::into_inner).0;
-        if page.closed {
-            return None;
-        }
-        page.dirty = false;
-        Some((page.held.clone(), page.state.clone()))
-    }
-
-    fn last(&self) -> (Held, RunStateRow, bool) {
-        let page = lock(&self.page);
-        (page.held.clone(), page.state.clone(), page.lost)
-    }
+fn stopped() -> Error {
+    Error::new(Kind::Conflict, "run_stopped", "the run was stopped while the node waited")
 }
 
 /// The values that a run answers: those that no node takes, then those asked for.
@@ -339,22 +364,6 @@ fn wanted(plan: &Plan, row: &RunRow) -> Vec<String> {
     let mut seen = HashSet::new();
     let all = plan.outputs.iter().chain(&row.outputs);
     all.filter(|name| seen.insert(*name)).cloned().collect()
-}
-
-/// What is kept of a value that is no data.
-fn summary(value: &Dynamic) -> Value {
-    #[cfg(feature = "table")]
-    if let Some(table) = value.read_lock::<crate::kernel::table::Table>() {
-        let columns: Vec<&str> = table.schema().iter().map(|column| column.name.as_str()).collect();
-        return json!({ "type": "table", "rows": table.rows(), "columns": columns });
-    }
-    let kind = value.type_name().rsplit("::").next().unwrap_or_default();
-    json!({ "type": kind.to_lowercase() })
-}
-
-/// Whether it is one thing of a kind that modules bring, such as a table.
-fn is_opaque(value: &Dynamic) -> bool {
-    !value.is_array() && !value.is_map() && !value.is::<FnPtr>()
 }
 
 /// The outputs as JSON. Of a table its size and columns are kept, of other things that are no data
@@ -369,10 +378,7 @@ fn outputs<'a>(
         let value = value(name).cloned().unwrap_or_default();
         let kept = match from_dynamic(&value) {
             Ok(json) => json,
-            Err(why) if why.code() != "not_a_value" || !is_opaque(&value) => {
-                return Err(error::output_not_kept(name, &why));
-            }
-            Err(_other) => summary(&value),
+            Err(why) => values::opaque(&value).ok_or_else(|| error::output_not_kept(name, &why))?,
         };
         bytes = bytes.saturating_add(kept.to_string().len());
         if bytes > OUTPUTS_MAX {

@@ -6,7 +6,10 @@
 //! | `pipeline-revision/<name>/<number>` | every revision, also of deleted pipelines |
 //! | `run/<id>` | what was asked for; never changes |
 //! | `run-state/<id>` | how it stands; every change expects the revision it read |
+//! | `run-node/<id>/<place>` | how one of its nodes stands, by its place in the order |
+//! | `run-value/<id>/<place>/<output>` | a value that a node made, until the run succeeded |
 //! | `run-of/<pipeline>/<id>`, `run-in/<state>/<id>` | the same runs by pipeline and by state |
+//! | `cache/<digest>` | the values of a node that asked for it |
 //! | `schedule/<name>` | a schedule |
 //! | `schedule-state/<name>` | how far its firings were looked at |
 //! | `slot/<schedule>/<instant>` | one firing: made once, with its run |
@@ -33,7 +36,10 @@ macro_rules! versioned {
 }
 versioned!(PipelineRow, "pipeline.v1");
 versioned!(RunRow, "run.v1");
-versioned!(RunStateRow, "run-state.v1");
+versioned!(StateV1, "run-state.v1");
+versioned!(NodeRow, "run-node.v1");
+versioned!(ValueRow, "run-value.v1");
+versioned!(CacheRow, "cache.v1");
 versioned!(ScheduleRow, "schedule.v1");
 versioned!(ScheduleStateRow, "schedule-state.v1");
 versioned!(SlotRow, "slot.v1");
@@ -106,12 +112,31 @@ pub(super) struct NodeRow {
     pub(super) started_at: Option<Time>,
     pub(super) finished_at: Option<Time>,
     pub(super) tries: u32,
+    pub(super) cached: bool,
     pub(super) error: Option<String>,
     pub(super) outputs: Vec<String>,
+    /// What it made, in short: a JSON object by the values' names.
+    pub(super) made_json: String,
 }
 
-/// How a run stands.
-#[derive(Debug, Clone, Encode, Decode)]
+/// A value that a node made.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub(super) struct ValueRow {
+    /// See `values`.
+    pub(super) form: u8,
+    pub(super) bytes: Vec<u8>,
+}
+
+/// Values that a node made, for others that would make the same.
+#[derive(Debug, Encode, Decode)]
+pub(super) struct CacheRow {
+    pub(super) until: Time,
+    /// In the order of the node's outputs.
+    pub(super) values: Vec<ValueRow>,
+}
+
+/// How a run stands, with its nodes, which are rows of their own.
+#[derive(Debug, Clone)]
 pub(super) struct RunStateRow {
     pub(super) state: RunState,
     /// The opening of the store in which it runs.
@@ -120,7 +145,89 @@ pub(super) struct RunStateRow {
     pub(super) finished_at: Option<Time>,
     pub(super) error: Option<String>,
     pub(super) outputs_json: String,
+    /// How often it was resumed.
+    pub(super) resumes: u32,
     pub(super) nodes: Vec<NodeRow>,
+}
+
+/// How a run stands, as it is kept.
+#[derive(Debug, Encode, Decode)]
+pub(super) struct StateV2 {
+    pub(super) state: RunState,
+    pub(super) epoch: u64,
+    pub(super) started_at: Option<Time>,
+    pub(super) finished_at: Option<Time>,
+    pub(super) error: Option<String>,
+    pub(super) outputs_json: String,
+    pub(super) resumes: u32,
+    /// Of a run that an earlier version wrote, and nobody changed since.
+    pub(super) nodes: Vec<NodeV1>,
+}
+
+impl Versioned for StateV2 {
+    const MARKER: &'static str = "run-state.v2";
+    type Previous = StateV1;
+}
+
+/// A node within [`StateV1`].
+#[derive(Debug, Encode, Decode)]
+pub(super) struct NodeV1 {
+    name: String,
+    state: NodeState,
+    started_at: Option<Time>,
+    finished_at: Option<Time>,
+    tries: u32,
+    error: Option<String>,
+    outputs: Vec<String>,
+}
+
+/// How a run stood, with all its nodes in one row.
+#[derive(Debug, Encode, Decode)]
+pub(super) struct StateV1 {
+    state: RunState,
+    epoch: u64,
+    started_at: Option<Time>,
+    finished_at: Option<Time>,
+    error: Option<String>,
+    outputs_json: String,
+    nodes: Vec<NodeV1>,
+}
+
+impl From<StateV1> for StateV2 {
+    fn from(old: StateV1) -> Self {
+        let StateV1 { state, epoch, started_at, finished_at, error, outputs_json, nodes } = old;
+        Self { state, epoch, started_at, finished_at, error, outputs_json, resumes: 0, nodes }
+    }
+}
+
+impl From<NodeV1> for NodeRow {
+    fn from(old: NodeV1) -> Self {
+        let NodeV1 { name, state, started_at, finished_at, tries, error, outputs } = old;
+        Self { state, started_at, finished_at, tries, error, ..Self::pending(name, outputs) }
+    }
+}
+
+impl NodeRow {
+    /// A node that has not begun.
+    pub(super) fn pending(name: String, outputs: Vec<String>) -> Self {
+        Self {
+            name,
+            state: NodeState::Pending,
+            started_at: None,
+            finished_at: None,
+            tries: 0,
+            cached: false,
+            error: None,
+            outputs,
+            made_json: "{}".into(),
+        }
+    }
+
+    /// Forgets what was done: it has not begun again.
+    pub(super) fn reset(&mut self) {
+        let (name, outputs) = (std::mem::take(&mut self.name), std::mem::take(&mut self.outputs));
+        *self = Self::pending(name, outputs);
+    }
 }
 
 /// A schedule.
@@ -168,7 +275,42 @@ impl RunStateRow {
             finished_at: None,
             error: None,
             outputs_json: "{}".into(),
+            resumes: 0,
             nodes,
+        }
+    }
+
+    /// It waits again; nodes that are not done begin anew.
+    pub(super) fn resume(&mut self, epoch: u64) {
+        self.state = RunState::Queued;
+        self.epoch = epoch;
+        self.finished_at = None;
+        self.error = None;
+        self.outputs_json = "{}".into();
+        self.resumes = self.resumes.saturating_add(1);
+        for node in self.nodes.iter_mut().filter(|node| node.state != NodeState::Succeeded) {
+            node.reset();
+        }
+    }
+
+    /// From what is kept: the run's own row, and those of its nodes.
+    pub(super) fn of(kept: StateV2, nodes: Vec<NodeRow>) -> Self {
+        let StateV2 { state, epoch, started_at, finished_at, error, outputs_json, resumes, .. } =
+            kept;
+        Self { state, epoch, started_at, finished_at, error, outputs_json, resumes, nodes }
+    }
+
+    /// The run's own row.
+    pub(super) fn head(&self) -> StateV2 {
+        StateV2 {
+            state: self.state,
+            epoch: self.epoch,
+            started_at: self.started_at,
+            finished_at: self.finished_at,
+            error: self.error.clone(),
+            outputs_json: self.outputs_json.clone(),
+            resumes: self.resumes,
+            nodes: Vec::new(),
         }
     }
 
@@ -202,9 +344,10 @@ pub(super) fn shown(id: &str, row: RunRow, state: RunStateRow) -> Run {
         started_at: node.started_at,
         finished_at: node.finished_at,
         tries: node.tries,
-        cached: false,
+        cached: node.cached,
         error: node.error,
         outputs: node.outputs,
+        made: object(&node.made_json),
     };
     Run {
         id: id.to_owned(),
@@ -219,6 +362,7 @@ pub(super) fn shown(id: &str, row: RunRow, state: RunStateRow) -> Run {
         cause: row.cause,
         error: state.error,
         runner: row.runner,
+        resumes: state.resumes,
         started_by: row.caller.name().to_owned(),
         created_at: row.created_at,
         started_at: state.started_at,

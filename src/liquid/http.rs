@@ -92,6 +92,13 @@ fn run_routes(table: Routes<Liquid>) -> Routes<Liquid> {
                 .answers::<Run>(200),
         )
         .add(post("/api/v1/runs/{id}/cancel", WRITE, cancel).says("End a run").answers::<Run>(200))
+        .add(
+            post("/api/v1/runs/{id}/resume", WRITE, resume)
+                .says("Go on with a run that failed, was cancelled or interrupted: nodes that are done stay done")
+                .query("wait", "how long to wait for its end, such as 30s")
+                .answers::<Run>(200)
+                .answers::<Run>(202),
+        )
 }
 
 fn schedule_routes(table: Routes<Liquid>) -> Routes<Liquid> {
@@ -401,6 +408,20 @@ async fn cancel(
     Parted(id): Named,
 ) -> Result<Json<Run>> {
     off_thread(move || liquid.cancel(&id, &caller)).await.map(Json)
+}
+
+async fn resume(
+    State(liquid): State<Liquid>,
+    caller: Caller,
+    Parted(id): Named,
+    Params(query): Params<WaitQuery>,
+) -> Result<impl IntoResponse> {
+    let wait = wait(query.wait.as_deref())?;
+    let worker = liquid.clone();
+    let run = off_thread(move || worker.resume(&id, &caller)).await?;
+    let run = waited(&liquid, run, wait).await?;
+    let status = if run.state.is_over() { StatusCode::OK } else { StatusCode::ACCEPTED };
+    Ok((status, Json(run)))
 }
 
 async fn list_schedules(

@@ -9,16 +9,21 @@
 //! # What it is not
 //!
 //! It starts no processes and has no modules of its own: what scripts may reach is given to
-//! [`Liquid::open`]. Values between nodes live in memory; a run that was cut off does not resume.
+//! [`Liquid::open`].
 //!
 //! # What it promises after a crash
 //!
 //! - A pipeline, a schedule or a queued run that was acknowledged is there.
-//! - A run is in one state, and only ever moves on. A run that was running when the daemon ended
-//!   becomes `interrupted` at the next opening; a queued one runs then.
+//! - A run is in one state. A run that was running when the daemon ended becomes `interrupted` at the
+//!   next opening, or goes on by itself where its pipeline says `resume: true`; a queued one runs then.
+//! - A node that is known as done is done: its end and its values are durable before a node that takes
+//!   them begins. [`Liquid::resume`] goes on from there. A node runs again only where it was not done, or
+//!   where its value could not be kept (a function, something very large) and is needed.
 //! - A firing of a schedule has one run, never two: both are written in one set.
-//! - The state of single nodes of a running run may lag by a moment.
+//! - A node is known as begun before it begins.
 
+mod book;
+mod cache;
 mod catalog;
 #[cfg(feature = "cli")]
 pub mod cli;
@@ -36,6 +41,7 @@ mod fields;
 mod format;
 #[cfg(feature = "http")]
 mod http;
+mod leftover;
 mod model;
 pub mod node;
 mod pipelines;
@@ -45,6 +51,8 @@ mod runs;
 mod schedule;
 mod scripts;
 mod store;
+mod turnstile;
+mod values;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -138,6 +146,7 @@ struct Inner {
     opened_at: Time,
     desk: desk::Desk,
     timetable: schedule::Timetable,
+    turnstile: turnstile::Turnstile,
     ready: Mutex<HashMap<(String, u64), Arc<scripts::Ready>>>,
 }
 
@@ -148,7 +157,8 @@ impl fmt::Debug for Liquid {
 }
 
 impl Liquid {
-    /// Opens the slice: runs that were cut off become `interrupted`, queued ones begin.
+    /// Opens the slice: runs that were cut off become `interrupted`, or go on where their pipeline
+    /// says so; queued ones begin.
     pub fn open(parts: Parts) -> Result<Self> {
         let Parts { records, clock, bus, fence, modules, log, standing, config } = parts;
         let scripts = scripts::Scripts::open(fence, modules)?;
@@ -166,9 +176,11 @@ impl Liquid {
             opened_at,
             desk: desk::Desk::default(),
             timetable: schedule::Timetable::default(),
+            turnstile: turnstile::Turnstile::default(),
             ready: Mutex::default(),
         }));
         liquid.interrupt_old()?;
+        liquid.resume_old()?;
         liquid.queue_old()?;
         liquid.arm_all()?;
         liquid.pump();

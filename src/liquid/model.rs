@@ -91,7 +91,7 @@ macro_rules! words {
 }
 
 words! {
-    /// The state of a run. It moves from left to right and never back.
+    /// The state of a run. It moves from left to right; one that ended without success may be resumed.
     RunState {
         /// It waits for its turn.
         Queued = "queued",
@@ -159,7 +159,7 @@ impl FromStr for RunState {
 }
 
 /// A node in a run.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 #[cfg_attr(feature = "http", derive(utoipa::ToSchema))]
 pub struct NodeRun {
     /// Its name.
@@ -180,6 +180,9 @@ pub struct NodeRun {
     pub error: Option<String>,
     /// The values that it makes.
     pub outputs: Vec<String>,
+    /// What it made, in short, by the values' names: the type, and a small value itself.
+    #[cfg_attr(feature = "http", schema(value_type = Object))]
+    pub made: Map<String, Value>,
 }
 
 /// A run of a pipeline.
@@ -211,6 +214,8 @@ pub struct Run {
     pub error: Option<String>,
     /// How its nodes are taken.
     pub runner: Runner,
+    /// How often it was resumed.
+    pub resumes: u32,
     /// The part of the pipeline that runs.
     #[serde(flatten)]
     #[cfg_attr(feature = "http", schema(value_type = Object))]

@@ -30,7 +30,7 @@ pub enum Outputs {
 }
 
 /// One node, as it was declared.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Node {
     /// Its name.
     pub name: String,
@@ -46,8 +46,35 @@ pub struct Node {
     pub retries: u32,
     /// The longest that one try may take.
     pub timeout: Option<Duration>,
+    /// The first wait before another try; it doubles each time.
+    pub backoff: Option<Duration>,
+    /// By how much of itself a wait is shortened or lengthened by chance: 0 to 1.
+    pub jitter: f64,
+    /// How long its values may be taken again instead of computed, when nothing changed.
+    pub cache: Option<Duration>,
+    /// Nodes that share this word never run at the same time, whatever their run.
+    pub concurrency: Option<String>,
     /// Where it was declared.
     pub line: Option<usize>,
+}
+
+impl Default for Node {
+    fn default() -> Self {
+        Self {
+            name: String::new(),
+            function: String::new(),
+            inputs: Inputs::InOrder(Vec::new()),
+            outputs: Outputs::Whole(None),
+            tags: Vec::new(),
+            retries: 0,
+            timeout: None,
+            backoff: None,
+            jitter: 0.0,
+            cache: None,
+            concurrency: None,
+            line: None,
+        }
+    }
 }
 
 impl Node {
@@ -105,6 +132,15 @@ pub struct NodeInfo {
     pub retries: u32,
     /// The longest that one try may take.
     pub timeout: Option<String>,
+    /// The first wait before another try.
+    #[serde(default)]
+    pub backoff: Option<String>,
+    /// How long its values may be taken again.
+    #[serde(default)]
+    pub cache: Option<String>,
+    /// Nodes that share this word never run at the same time.
+    #[serde(default)]
+    pub concurrency: Option<String>,
     /// The line on which it is declared.
     pub line: Option<usize>,
 }
@@ -120,6 +156,9 @@ impl From<&Node> for NodeInfo {
             tags: node.tags.clone(),
             retries: node.retries,
             timeout: node.timeout.map(show_duration),
+            backoff: node.backoff.map(show_duration),
+            cache: node.cache.map(show_duration),
+            concurrency: node.concurrency.clone(),
             line: node.line,
         }
     }

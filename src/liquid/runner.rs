@@ -54,12 +54,12 @@ impl Stopper {
 /// What happened to a step.
 #[derive(Debug)]
 pub(super) enum Told<'a> {
-    /// A try began; the first is 1.
+    /// A try is about to begin; the first is 1.
     Started(u32),
     /// A try failed, and there will be another.
     Again(&'a Error),
-    /// It is done.
-    Done,
+    /// It is done: the values that it made, and whether they were taken from an earlier run.
+    Done(&'a [(String, Dynamic)], bool),
     /// The last try failed.
     Failed(&'a Error),
     /// It was told to end.
@@ -75,16 +75,27 @@ pub(super) enum Ended {
     Cancelled,
 }
 
+/// What the work of a step made.
+#[derive(Debug)]
+pub(super) enum Made {
+    /// What its function returned.
+    Returned(Dynamic),
+    /// The values, by their names, and whether they are those of an earlier run.
+    Values(Vec<(String, Dynamic)>, bool),
+}
+
 /// Calls the function of a step.
-pub(super) type Work<'a> = dyn Fn(&Step, Vec<Dynamic>) -> Result<Dynamic> + Sync + 'a;
-/// Is told what happened to a step.
-pub(super) type Tell<'a> = dyn Fn(usize, Told<'_>) + Sync + 'a;
+pub(super) type Work<'a> = dyn Fn(&Step, Vec<Dynamic>) -> Result<Made> + Sync + 'a;
+/// Is told what happened to a step; answers whether the run goes on.
+pub(super) type Tell<'a> = dyn Fn(usize, Told<'_>) -> bool + Sync + 'a;
 
 /// What to run.
 pub(super) struct Job<'a> {
     pub(super) plan: &'a Plan,
     /// How many steps may run at the same time.
     pub(super) width: usize,
+    /// The steps that are done already: their values are among the inputs, as far as needed.
+    pub(super) done: HashSet<usize>,
     /// The values to answer in the end.
     pub(super) keep: HashSet<String>,
     pub(super) stopper: &'a Stopper,
@@ -113,14 +124,16 @@ impl Job<'_> {
         &self,
         inputs: Vec<(String, Dynamic)>,
     ) -> std::result::Result<HashMap<String, Dynamic>, Ended> {
-        let mut catalog = Catalog::new(self.plan, self.keep.clone());
+        let mut catalog = Catalog::new(self.plan, &self.done, self.keep.clone());
         for (name, value) in inputs {
             catalog.put(name, value);
         }
-        let open: Vec<usize> = self.plan.steps.iter().map(|step| step.needs.len()).collect();
-        let ready = open.iter().enumerate().filter(|(_, open)| **open == 0);
+        let is_open = |index: &usize| !self.done.contains(index);
+        let waits_for = |step: &Step| step.needs.iter().filter(|need| is_open(need)).count();
+        let open: Vec<usize> = self.plan.steps.iter().map(waits_for).collect();
+        let ready = open.iter().enumerate().filter(|(index, open)| **open == 0 && is_open(index));
         let ready: BTreeSet<usize> = ready.map(|(index, _)| index).collect();
-        let left = self.plan.steps.len();
+        let left = self.plan.steps.len() - self.done.len();
         let board = Board { ready, open, left, catalog, failed: None };
         let floor = Floor { job: self, board: Mutex::new(board), bell: Condvar::new() };
         let width = self.width.clamp(1, left.max(1));
@@ -189,16 +202,22 @@ impl Floor<'_> {
     ) -> std::result::Result<Vec<(String, Dynamic)>, Ended> {
         let Job { stopper, work, tell, .. } = self.job;
         let last = step.node.retries.saturating_add(1);
-        let mut wait = FIRST_WAIT;
+        let mut wait = step.node.backoff.unwrap_or(FIRST_WAIT);
         let mut arguments = Some(arguments);
         for number in 1..=last {
-            tell(index, Told::Started(number));
+            if !tell(index, Told::Started(number)) {
+                return Err(Ended::Cancelled);
+            }
             let given = if number == last { arguments.take() } else { arguments.clone() };
-            let made = work(step, given.unwrap_or_default())
-                .and_then(|value| share_out(&step.node.name, &step.node.outputs, value));
+            let made = work(step, given.unwrap_or_default()).and_then(|made| match made {
+                Made::Values(values, cached) => Ok((values, cached)),
+                Made::Returned(value) => {
+                    share_out(&step.node.name, &step.node.outputs, value).map(|made| (made, false))
+                }
+            });
             match made {
-                Ok(values) => {
-                    tell(index, Told::Done);
+                Ok((values, cached)) => {
+                    tell(index, Told::Done(&values, cached));
                     return Ok(values);
                 }
                 Err(_) if stopper.is_stopped() => {
@@ -209,9 +228,11 @@ impl Floor<'_> {
                     tell(index, Told::Failed(&error));
                     return Err(Ended::Failed { node: Some(step.node.name.clone()), error });
                 }
-                Err(error) => tell(index, Told::Again(&error)),
+                Err(error) => {
+                    tell(index, Told::Again(&error));
+                }
             }
-            stopper.pause(wait);
+            stopper.pause(shaken(wait, step.node.jitter));
             if stopper.is_stopped() {
                 tell(index, Told::Cancelled);
                 return Err(Ended::Cancelled);
@@ -255,8 +276,19 @@ impl Floor<'_> {
     }
 }
 
+/// A wait made shorter or longer by chance, so that those who failed together do not come back
+/// together.
+fn shaken(wait: Duration, jitter: f64) -> Duration {
+    let by = rand::random_range(-1.0..=1.0) * jitter.clamp(0.0, 1.0);
+    wait.mul_f64(1.0 + by)
+}
+
 /// From what a function returned to the values that its node makes.
-fn share_out(node: &str, outputs: &Outputs, value: Dynamic) -> Result<Vec<(String, Dynamic)>> {
+pub(super) fn share_out(
+    node: &str,
+    outputs: &Outputs,
+    value: Dynamic,
+) -> Result<Vec<(String, Dynamic)>> {
     match outputs {
         Outputs::Whole(None) => Ok(Vec::new()),
         Outputs::Whole(Some(name)) => Ok(vec![(name.clone(), value)]),

@@ -9,10 +9,8 @@ fn node(name: String, inputs: Vec<String>, outputs: Outputs, retries: u32) -> No
         inputs: Inputs::InOrder(inputs),
         outputs,
         name,
-        tags: vec![],
         retries,
-        timeout: None,
-        line: None,
+        ..Node::default()
     }
 }
 
@@ -28,9 +26,9 @@ fn plan(nodes: Vec<Node>) -> Plan {
 
 /// Each node makes the sum of what it takes, and one more.
 #[expect(clippy::unnecessary_wraps, reason = "it stands for a call, which can fail")]
-fn sum(_step: &Step, arguments: Vec<Dynamic>) -> Result<Dynamic> {
+fn sum(_step: &Step, arguments: Vec<Dynamic>) -> Result<Made> {
     let all: i64 = arguments.iter().map(|value| value.as_int().unwrap()).sum();
-    Ok(Dynamic::from_int((all + 1) % 1_000_003))
+    Ok(Made::Returned(Dynamic::from_int((all + 1) % 1_000_003)))
 }
 
 fn run(
@@ -42,10 +40,11 @@ fn run(
     let job = Job {
         plan,
         width,
+        done: HashSet::new(),
         keep: plan.outputs.iter().cloned().collect(),
         stopper: &stopper,
         work,
-        tell: &|_, _| {},
+        tell: &|_, _| true,
     };
     let inputs = (1_i64..).zip(&plan.inputs);
     let kept = job.run(inputs.map(|(n, name)| (name.clone(), Dynamic::from_int(n))).collect())?;
@@ -97,7 +96,7 @@ fn two_nodes_of_a_parallel_run_do_run_at_the_same_time() {
     let both = std::sync::Barrier::new(2);
     let meet = |_: &Step, _: Vec<Dynamic>| {
         both.wait();
-        Ok(Dynamic::from_int(1))
+        Ok(Made::Returned(Dynamic::from_int(1)))
     };
     assert_eq!(run(&plan, 2, &meet).unwrap().len(), 2);
 }
@@ -108,7 +107,7 @@ fn a_node_is_tried_again_as_often_as_it_may_be() {
     let tries = AtomicUsize::new(0);
     let second = |_: &Step, _: Vec<Dynamic>| match tries.fetch_add(1, Ordering::SeqCst) {
         0 => Err(Error::internal("not yet")),
-        _ => Ok(Dynamic::from_int(7)),
+        _ => Ok(Made::Returned(Dynamic::from_int(7))),
     };
     assert_eq!(run(&plan, 1, &second).unwrap()["v"], 7);
     let never = |_: &Step, _: Vec<Dynamic>| {
@@ -130,7 +129,11 @@ fn nothing_begins_after_a_failure() {
     let begun = AtomicUsize::new(0);
     let fail = |step: &Step, _: Vec<Dynamic>| {
         begun.fetch_add(1, Ordering::SeqCst);
-        if step.node.name == "n1" { Err(Error::internal("no")) } else { Ok(Dynamic::UNIT) }
+        if step.node.name == "n1" {
+            Err(Error::internal("no"))
+        } else {
+            Ok(Made::Returned(Dynamic::UNIT))
+        }
     };
     for width in [1, 3] {
         begun.store(0, Ordering::SeqCst);
@@ -167,5 +170,40 @@ fn what_a_function_returned_is_shared_out_by_place_or_by_name() {
         let refused = shared(&outputs, value).unwrap_err();
         assert_eq!(refused.code(), "bad_output");
         assert!(refused.detail().contains(word), "{refused}");
+    }
+}
+
+#[test]
+fn what_is_done_does_not_run_again() {
+    let chain = |n: usize, input: &[&str]| {
+        let inputs = input.iter().map(|i| (*i).to_owned()).collect();
+        node(format!("n{n}"), inputs, Outputs::Whole(Some(format!("v{n}"))), 0)
+    };
+    let plan = plan(vec![chain(0, &[]), chain(1, &["v0"]), chain(2, &["v0", "v1"])]);
+    let begun = Mutex::new(Vec::new());
+    let work = |step: &Step, arguments: Vec<Dynamic>| {
+        begun.lock().unwrap().push(step.node.name.clone());
+        sum(step, arguments)
+    };
+    for (done, given, expected) in [
+        (vec![0], vec![("v0", 10)], vec!["n1", "n2"]),
+        (vec![0, 1], vec![("v0", 10), ("v1", 11)], vec!["n2"]),
+        (vec![0, 1, 2], vec![("v2", 22)], vec![]),
+    ] {
+        begun.lock().unwrap().clear();
+        let stopper = Stopper::default();
+        let job = Job {
+            plan: &plan,
+            width: 2,
+            done: done.into_iter().collect(),
+            keep: HashSet::from(["v2".to_owned()]),
+            stopper: &stopper,
+            work: &work,
+            tell: &|_, _| true,
+        };
+        let given = given.into_iter().map(|(name, n)| (name.to_owned(), Dynamic::from_int(n)));
+        let kept = job.run(given.collect()).unwrap();
+        assert_eq!(kept["v2"].as_int().unwrap(), 22);
+        assert_eq!(*begun.lock().unwrap(), expected);
     }
 }

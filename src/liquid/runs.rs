@@ -9,7 +9,7 @@ use super::desk::Waiting;
 use super::format::{NodeRow, PipelineRow, RunRow, RunStateRow};
 use super::model::{NodeState, Run, RunRequest, RunState, Runner};
 use super::plan::Plan;
-use super::store::{self, Held};
+use super::store::{self, Changed, Held};
 use super::{Liquid, error, lost_race};
 use crate::kernel::access::Caller;
 use crate::kernel::clock::Time;
@@ -17,6 +17,9 @@ use crate::kernel::error::{Error, Fault, Result};
 use crate::kernel::feed::{self, Idempotency};
 use crate::kernel::name::{Name, nearest, new_id};
 use crate::kernel::records::{ChangeSet, Scan};
+
+/// How often a run may go on by itself.
+const RESUMES_MAX: u32 = 10;
 
 /// Which runs a list holds.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -103,14 +106,9 @@ impl Liquid {
         let ready = self.ready(name, pipeline)?;
         let plan = ready.plan.slice(&request.slice).map_err(|f| error::bad_run(name, f))?;
         fits(name, &ready.plan, &plan, &request)?;
-        let nodes = plan.steps.iter().map(|step| NodeRow {
-            name: step.node.name.clone(),
-            state: NodeState::Pending,
-            started_at: None,
-            finished_at: None,
-            tries: 0,
-            error: None,
-            outputs: step.node.outputs.values().into_iter().map(str::to_owned).collect(),
+        let nodes = plan.steps.iter().map(|step| {
+            let outputs = step.node.outputs.values().into_iter().map(str::to_owned).collect();
+            NodeRow::pending(step.node.name.clone(), outputs)
         });
         let state = RunStateRow::queued(self.0.epoch, nodes.collect());
         let row = self.head(name, pipeline.revision, request, caller, origin);
@@ -238,9 +236,101 @@ impl Liquid {
         let mut last = held.state.clone();
         last.end(state, self.now(), running);
         let event = store::event("run.finished", id, row, &last, self.now());
-        store::advance(&*self.0.records, id, held, &last, Some(&event))?;
+        let changed = Changed::all(&last);
+        let before = held.as_it_was();
+        store::advance(&*self.0.records, id, before, &last.head(), changed, Some(&event))?;
         self.publish(&event);
         Ok(())
+    }
+
+    /// Goes on with a run that ended without success: nodes that are done stay done, with their
+    /// values. It goes on with the revision of the pipeline that it began with.
+    pub fn resume(&self, id: &str, caller: &Caller) -> Result<Run> {
+        let limit = self.0.config.max_queued;
+        if self.0.desk.waiting() >= limit {
+            return Err(error::too_many_queued(limit));
+        }
+        let (row, held) =
+            (store::run_row(&*self.0.records, id)?, store::held(&*self.0.records, id)?);
+        if !matches!(
+            held.state.state,
+            RunState::Failed | RunState::Cancelled | RunState::Interrupted
+        ) {
+            return Err(error::not_resumable(id, held.state.state.as_str()));
+        }
+        // What it began with must still read as it did.
+        let pipeline = self.pipeline_row(&row.pipeline, Some(row.revision))?;
+        let plan = self.ready(&row.pipeline, &pipeline)?.plan.slice(&row.slice());
+        let plan = plan.map_err(|faults| error::bad_run(&row.pipeline, faults))?;
+        let nodes = plan.steps.iter().map(|step| step.node.name.as_str());
+        if !nodes.eq(held.state.nodes.iter().map(|node| node.name.as_str())) {
+            return Err(error::other_nodes(id));
+        }
+        let mut next = held.state.clone();
+        next.resume(self.0.epoch);
+        let event = store::event("run.queued", id, &row, &next, self.now());
+        let changed = Changed::all(&next);
+        let set = store::change(id, held.as_it_was(), &next.head(), changed, Some(&event))?;
+        let subject = format!("{}/{id}", row.pipeline);
+        let set = feed::audit(set, &self.audited(&caller.name, "run.resume", &subject))?;
+        match self.0.records.apply(set) {
+            Err(refused) if lost_race(&refused) => return Err(error::busy("run", id)),
+            outcome => outcome?,
+        };
+        self.publish(&event);
+        self.0.desk.queue(waiting(id, &row));
+        self.pump();
+        self.run(id)
+    }
+
+    /// Runs that were cut off go on where their pipeline says so, but not for ever: one that ends the
+    /// daemon each time must not.
+    pub(super) fn resume_old(&self) -> Result<()> {
+        for id in self.old(RunState::Interrupted)? {
+            let row = store::run_row(&*self.0.records, &id)?;
+            let pipeline = self.pipeline_row(&row.pipeline, Some(row.revision));
+            let ready = pipeline.and_then(|found| self.ready(&row.pipeline, &found));
+            if !ready.is_ok_and(|ready| ready.resumes) {
+                continue;
+            }
+            if store::held(&*self.0.records, &id)?.state.resumes >= RESUMES_MAX {
+                tracing::warn!(run = %id, "a run was cut off too often: it does not go on by itself");
+                continue;
+            }
+            if let Err(error) = self.resume(&id, &Caller::system()) {
+                tracing::warn!(run = %id, %error, "a run that was cut off does not go on");
+            }
+        }
+        Ok(())
+    }
+
+    /// Forgets runs that ended before the settings' `retention`, and cached values that are too old.
+    /// Answers how many runs went.
+    pub fn tidy(&self) -> Result<usize> {
+        self.forget_cached()?;
+        let Some(kept) = self.0.config.retention else { return Ok(0) };
+        let mut gone = 0;
+        for (_, state) in RunState::WORDS.iter().filter(|(_, state)| state.is_over()) {
+            // Ids begin with the time: once a run is too young, so are those behind it.
+            for id in self.old(*state)? {
+                let run = self.run(&id)?;
+                let ended = run.finished_at.unwrap_or(run.created_at);
+                if run.created_at.after(kept) > self.now() {
+                    break;
+                }
+                if ended.after(kept) > self.now() || self.0.desk.is_active(&id) {
+                    continue;
+                }
+                match self.0.records.apply(store::forget(&*self.0.records, &id)?) {
+                    Err(refused) if lost_race(&refused) => {}
+                    outcome => {
+                        outcome?;
+                        gone += 1;
+                    }
+                }
+            }
+        }
+        Ok(gone)
     }
 
     /// Runs that an earlier opening left running: nothing carries them out any more.

@@ -12,7 +12,7 @@ use super::error;
 use super::node::Signature;
 use super::plan::{Plan, Step};
 use crate::kernel::error::{Error, Result};
-use crate::kernel::name::nearest;
+use crate::kernel::name::{Digest, nearest};
 use crate::kernel::script::{Call, Fence, Printed, Program, ScriptContext, ScriptEngine};
 
 /// What the top level of a script may use: it only declares.
@@ -31,6 +31,15 @@ pub(super) struct Ready {
     program: Arc<Program>,
     /// Its nodes, in order.
     pub(super) plan: Plan,
+    /// Whether a run of it that was cut off goes on by itself.
+    pub(super) resumes: bool,
+}
+
+impl Ready {
+    /// The SHA-256 of its script.
+    pub(super) fn digest(&self) -> Digest {
+        self.program.digest()
+    }
 }
 
 impl Scripts {
@@ -61,7 +70,7 @@ impl Scripts {
         let nodes = declared.nodes.iter().map(|node| (**node).clone()).collect();
         let mut faults = declared.faults;
         match Plan::of(nodes, &signatures(&program)) {
-            Ok(plan) if faults.is_empty() => Ok(Ready { program, plan }),
+            Ok(plan) if faults.is_empty() => Ok(Ready { program, plan, resumes: declared.resumes }),
             Ok(_) => Err(error::bad_pipeline(faults)),
             Err(more) => {
                 faults.extend(more);

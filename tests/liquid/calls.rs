@@ -56,7 +56,7 @@ fn has_the_shape_of_a_run(run: &Value) {
             "id": "id", "pipeline": "readme", "revision": 1, "state": "succeeded",
             "inputs": {"a": 5, "b": 6, "d": 7}, "outputs": {"f": 78},
             "nodes": ["succeeded", "succeeded", "succeeded"], "scheduled_at": null,
-            "cause": "manual", "error": null, "runner": "parallel", "from": [], "to": [], "tags": [],
+            "cause": "manual", "error": null, "runner": "parallel", "resumes": 0, "from": [], "to": [], "tags": [],
             "started_by": "ada", "created_at": "t", "started_at": "t", "finished_at": "t",
         })
     );

@@ -4,6 +4,7 @@
 #[cfg(feature = "http")]
 mod calls;
 mod pipelines;
+mod resume;
 mod runs;
 mod schedules;
 

@@ -102,6 +102,11 @@ impl Plan {
         }))
     }
 
+    /// The values that its nodes take.
+    pub fn taken(&self) -> HashSet<&str> {
+        self.steps.iter().flat_map(|step| &step.arguments).map(String::as_str).collect()
+    }
+
     /// The values that its nodes make.
     pub fn made(&self) -> HashSet<&str> {
         self.steps.iter().flat_map(|step| step.node.outputs.values()).collect()

@@ -12,10 +12,7 @@ fn node(name: &str, inputs: &[&str], outputs: &[&str]) -> Node {
             [one] => Outputs::Whole(Some((*one).into())),
             more => Outputs::Several(owned(more)),
         },
-        tags: Vec::new(),
-        retries: 0,
-        timeout: None,
-        line: None,
+        ..Node::default()
     }
 }
 
