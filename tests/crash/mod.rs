@@ -20,5 +20,13 @@ mod objects;
 mod power;
 #[cfg(all(feature = "cask", feature = "redb"))]
 mod power_objects;
+#[cfg(all(
+    feature = "cli",
+    feature = "http",
+    feature = "liquid",
+    feature = "redb",
+    feature = "trajectory"
+))]
+mod runs;
 #[cfg(all(feature = "cli", feature = "fiche", feature = "http", feature = "redb"))]
 mod upstream;
