@@ -27,6 +27,8 @@ pub fn schema() -> Vec<&'static [Key]> {
         crate::trajectory::KEYS,
         #[cfg(feature = "liquid")]
         crate::liquid::KEYS,
+        #[cfg(feature = "liquid")]
+        crate::liquid::process::KEYS,
         #[cfg(feature = "atom")]
         crate::atom::KEYS,
         #[cfg(feature = "dashare")]

@@ -190,9 +190,60 @@ impl Opening<'_> {
             modules: opened.script_modules(),
             log: opened.run_log(),
             standing: Some(Arc::new(Accounts(self.access.clone()))),
+            processes: self.processes()?,
+            only_checks: false,
             config: Config::read(self.settings)?,
         })
         .map(Some)
+    }
+
+    /// Who starts the processes of pipelines; nobody where the settings name no program.
+    #[cfg(feature = "liquid")]
+    fn processes(&self) -> Result<Option<crate::liquid::process::Processes>> {
+        use crate::liquid::process::{KEEPER, Limits, Processes};
+        let limits = Limits::read(self.settings)?;
+        if limits.allow.is_empty() {
+            return Ok(None);
+        }
+        let own = std::env::current_exe()
+            .map_err(|source| crate::kernel::Error::io("find the running program", source))?;
+        let folder = self.folder.part("liquid")?.join("processes");
+        let tokens =
+            RunTokens { access: self.access.clone(), folder: self.folder.path().to_owned() };
+        let keeper = vec![own.into(), KEEPER.into()];
+        Processes::open(limits, folder, keeper, Some(Arc::new(tokens))).map(Some)
+    }
+}
+
+/// Tokens for the processes of runs: they can do what their run can, and no longer than it takes.
+#[cfg(feature = "liquid")]
+struct RunTokens {
+    access: Access,
+    folder: std::path::PathBuf,
+}
+
+#[cfg(feature = "liquid")]
+impl crate::liquid::process::RunTokens for RunTokens {
+    fn make(
+        &self,
+        caller: &Caller,
+        run_id: &str,
+        lifetime: std::time::Duration,
+    ) -> Result<crate::liquid::process::RunToken> {
+        use crate::kernel::access::{Scope, TokenDraft};
+        let everything = || Scope { module: "*".to_owned(), write: true };
+        let scopes = caller.scopes.clone().unwrap_or_else(|| [everything()].into());
+        let name = format!("run-{run_id}");
+        let draft = TokenDraft { name, user: None, scopes, lifetime: Some(lifetime) };
+        let made = self.access.make_token(caller, draft)?;
+        // The folder's lock says where the daemon serves, once it does.
+        let address = crate::kernel::disk::holder(&self.folder).map(|(_, address)| address);
+        let url = format!("http://{}", address.unwrap_or_default());
+        Ok(crate::liquid::process::RunToken { url, token: made.token, id: made.id })
+    }
+
+    fn revoke(&self, caller: &Caller, id: &str) -> Result<()> {
+        self.access.revoke_token(caller, id)
     }
 }
 
@@ -469,16 +520,39 @@ struct Lines(crate::trajectory::Trajectory);
 #[cfg(all(feature = "liquid", feature = "trajectory"))]
 impl crate::liquid::RunLog for Lines {
     fn line(&self, run_id: &str, level: &str, message: &str, fields: serde_json::Value) {
+        self.append(run_id, vec![self.record(run_id, level, message, &fields)]);
+    }
+
+    fn lines(&self, run_id: &str, lines: Vec<(&'static str, String)>, fields: &serde_json::Value) {
+        let record =
+            |(level, message): &(&str, String)| self.record(run_id, level, message, fields);
+        self.append(run_id, lines.iter().map(record).collect());
+    }
+}
+
+#[cfg(all(feature = "liquid", feature = "trajectory"))]
+impl Lines {
+    fn record(
+        &self,
+        run_id: &str,
+        level: &str,
+        message: &str,
+        fields: &serde_json::Value,
+    ) -> crate::trajectory::Record {
         use crate::trajectory::{Level, Record};
         let level = Level::parse(level).unwrap_or(Level::Info);
         let now = self.0.clock().now();
         let mut record = Record::new(now, level, crate::trajectory::script::STREAM, message);
         record.run_id = Some(run_id.to_owned());
         if let serde_json::Value::Object(fields) = fields {
-            record.fields = fields;
+            record.fields.clone_from(fields);
         }
-        if let Err(error) = self.0.append(vec![record]) {
-            tracing::warn!(%run_id, %error, "a line of a run could not be kept");
+        record
+    }
+
+    fn append(&self, run_id: &str, records: Vec<crate::trajectory::Record>) {
+        if let Err(error) = self.0.append(records) {
+            tracing::warn!(%run_id, %error, "lines of a run could not be kept");
         }
     }
 }

@@ -92,6 +92,10 @@ enum Command {
     /// API tokens
     #[command(subcommand)]
     Token(account::TokenCommand),
+    /// Keep one process of a pipeline: started by the daemon alone
+    #[cfg(feature = "liquid")]
+    #[command(name = crate::liquid::process::KEEPER, hide = true)]
+    KeepProcess,
     /// Completions for a shell, to be put where it looks for them
     Completions {
         /// bash, zsh, fish, elvish or powershell
@@ -110,6 +114,11 @@ pub fn main() -> ExitCode {
             return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
         }
     };
+    // It has no settings and no runtime: it is one process's keeper and nothing else.
+    #[cfg(feature = "liquid")]
+    if matches!(arguments.command, Command::KeepProcess) {
+        return ExitCode::from(crate::liquid::process::keep());
+    }
     let json = arguments.json;
     match run(arguments) {
         Ok(()) => ExitCode::SUCCESS,
@@ -157,6 +166,8 @@ fn run(arguments: Arguments) -> Result<()> {
         Command::User(command) => runtime.block_on(account::users(command, &context)),
         Command::Token(command) => runtime.block_on(account::tokens(command, &context)),
         Command::Completions { shell } => completions(shell),
+        #[cfg(feature = "liquid")]
+        Command::KeepProcess => Ok(()),
     }
 }
 

@@ -29,6 +29,7 @@ pub(super) fn digest(ready: &Ready, node: &Node, arguments: &[Dynamic]) -> Optio
         said.extend_from_slice(bytes);
     };
     add(node.function.as_bytes());
+    add(format!("{:?} {:?} {:?}", node.task, node.inputs, node.environment).as_bytes());
     add(shape(&node.outputs).as_bytes());
     for argument in arguments {
         let ValueRow { form, bytes } = values::keep(argument)?;

@@ -249,7 +249,8 @@ fn script(path: &str) -> Result<String> {
 
 /// A liquid of this process, which keeps nothing.
 fn here() -> Result<Liquid> {
-    Liquid::open(Parts::new(Arc::new(MemoryRecords::new()), Arc::new(SystemClock)))
+    let parts = Parts::new(Arc::new(MemoryRecords::new()), Arc::new(SystemClock));
+    Liquid::open(Parts { only_checks: true, ..parts })
 }
 
 fn is_file(pipeline: &str) -> bool {

@@ -3,16 +3,10 @@
 use std::time::Duration;
 
 use crate::kernel::config::{Key, KeyKind, Rule, Settings};
-use crate::kernel::error::{Error, Kind, Result};
+use crate::kernel::error::Result;
 
 /// Section `liquid`.
 pub const KEYS: &[Key] = &[
-    Key::new(
-        "liquid.allow_process",
-        KeyKind::List,
-        "[]",
-        "Programs that process nodes may start. This version has no process nodes: leave it empty.",
-    ),
     Key::new("liquid.max_runs", KeyKind::Integer, "4", "Runs at the same time; others wait.")
         .must(Rule::Between(1, 1_000)),
     Key::new(
@@ -53,11 +47,6 @@ impl Default for Config {
 impl Config {
     /// Reads the section.
     pub fn read(settings: &Settings) -> Result<Self> {
-        if !settings.list("liquid.allow_process")?.is_empty() {
-            let detail = "`liquid.allow_process` names programs, and this version has no process \
-                          nodes: leave it empty";
-            return Err(Error::new(Kind::Config, "no_process_nodes", detail));
-        }
         Ok(Self {
             max_runs: settings.integer("liquid.max_runs")?,
             max_nodes: settings.integer("liquid.max_nodes")?,

@@ -6,15 +6,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rhai::{
-    Array, Dynamic, EvalAltResult, FnPtr, FuncRegistration, Map, Module, NativeCallContext,
-};
+use rhai::{Array, Dynamic, FnPtr, FuncRegistration, Map, Module, NativeCallContext};
 
-use super::node::{Inputs, Node, Outputs};
+use super::node::{Inputs, Node, Outputs, Task};
+use super::process::is_plain;
 use crate::kernel::clock::parse_duration;
-use crate::kernel::error::{Error, Fault, Kind};
+use crate::kernel::error::Fault;
 use crate::kernel::name::nearest;
-use crate::kernel::script::raise;
 
 /// The most times that a node may be tried again.
 const RETRIES_MAX: i64 = 100;
@@ -36,7 +34,6 @@ pub(super) struct Declared {
 }
 
 type Context<'a> = NativeCallContext<'a>;
-type Refused<T> = Result<T, Box<EvalAltResult>>;
 
 /// The functions that the top level of a script may call.
 pub(super) fn module() -> Module {
@@ -64,9 +61,27 @@ pub(super) fn module() -> Module {
         all
     });
     at("+").set_into_module(&mut module, |one: Declared, other: Declared| add(one, other));
-    for name in ["sql", "process", "operator"] {
-        at(name).set_into_module(&mut module, move |_what: Dynamic| later(name));
-        at(name).set_into_module(&mut module, move |_what: Dynamic, _more: Dynamic| later(name));
+    for kind in ["sql", "process", "operator"] {
+        at(kind).set_into_module(
+            &mut module,
+            move |c: Context<'_>, what: Dynamic, i: Dynamic, o: Dynamic| {
+                task(&c, kind, what, [i, o], Dynamic::UNIT, Dynamic::UNIT)
+            },
+        );
+        at(kind).set_into_module(
+            &mut module,
+            move |c: Context<'_>, what: Dynamic, i: Dynamic, o: Dynamic, name: Dynamic| {
+                let (name, options) =
+                    if name.is_map() { (Dynamic::UNIT, name) } else { (name, Dynamic::UNIT) };
+                task(&c, kind, what, [i, o], name, options)
+            },
+        );
+        at(kind).set_into_module(
+            &mut module,
+            move |c: Context<'_>, w: Dynamic, i: Dynamic, o: Dynamic, n: Dynamic, more: Dynamic| {
+                task(&c, kind, w, [i, o], n, more)
+            },
+        );
     }
     module
 }
@@ -82,12 +97,20 @@ fn node_with_options(
     node(&context, function, inputs, outputs, name, options)
 }
 
-fn later(name: &str) -> Refused<Declared> {
-    let detail = format!(
-        "`{name}(…)` is no kind of node in this version: a node is a function of the script, which \
-         may call the modules it is given, such as `table::sql`"
-    );
-    Err(raise(Error::new(Kind::Invalid, "node_kind", detail)))
+/// A node that is no function: a query, an operator, a program.
+fn task(
+    context: &Context<'_>,
+    kind: &str,
+    what: Dynamic,
+    ports: [Dynamic; 2],
+    name: Dynamic,
+    options: Dynamic,
+) -> Declared {
+    let mut said = Said { faults: Vec::new() };
+    let (task, own) = said.task(kind, what);
+    let name = if name.is_unit() { own } else { said.name(name, &own) };
+    let [inputs, outputs] = ports;
+    declare(context, said, (name, String::new(), task), inputs, outputs, options)
 }
 
 fn fault(context: &Context<'_>, what: impl Into<String>) -> Fault {
@@ -163,6 +186,17 @@ fn node(
     let mut said = Said { faults: Vec::new() };
     let function = said.function(function);
     let name = said.name(name, &function);
+    declare(context, said, (name, function, Task::Function), inputs, outputs, options)
+}
+
+fn declare(
+    context: &Context<'_>,
+    mut said: Said,
+    (name, function, task): (String, String, Task),
+    inputs: Dynamic,
+    outputs: Dynamic,
+    options: Dynamic,
+) -> Declared {
     let inputs = match said.ports("inputs", inputs) {
         Ports::List(values) => Inputs::InOrder(values),
         Ports::Pairs(pairs) => Inputs::ByName(pairs),
@@ -172,13 +206,17 @@ fn node(
         Ports::List(values) => Outputs::Several(values),
         Ports::Pairs(pairs) => Outputs::ByField(pairs),
     };
-    let options = said.options(options);
+    if matches!(task, Task::Process(_)) {
+        said.files(&inputs, &outputs);
+    }
+    let options = said.options(options, &task);
     let line = line(context);
     let told = |what: String| Fault::new(place(line), format!("`{name}`: {what}"));
     let faults = said.faults.into_iter().map(told).collect();
     let node = Node {
         name: name.clone(),
         function,
+        task,
         inputs,
         outputs,
         tags: options.tags,
@@ -188,6 +226,7 @@ fn node(
         jitter: options.jitter,
         cache: options.cache,
         concurrency: options.concurrency,
+        environment: options.environment,
         line,
     };
     Declared { nodes: vec![Arc::new(node)], faults, ..Declared::default() }
@@ -202,6 +241,7 @@ struct Options {
     jitter: f64,
     cache: Option<Duration>,
     concurrency: Option<String>,
+    environment: Vec<(String, String)>,
 }
 
 enum Ports {
@@ -271,7 +311,69 @@ impl Said {
         })
     }
 
-    fn options(&mut self, given: Dynamic) -> Options {
+    /// What a node that is no function does, and what it is called unless told.
+    fn task(&mut self, kind: &str, what: Dynamic) -> (Task, String) {
+        if kind == "process" {
+            let command = match self.ports("command", what) {
+                Ports::List(command) => command,
+                Ports::Pairs(_) => {
+                    self.faults.push("its command is a map: write a list".into());
+                    Vec::new()
+                }
+            };
+            let program = command.first().cloned().unwrap_or_default();
+            if program.is_empty() {
+                self.faults.push("its command names no program".into());
+            }
+            let name = program.rsplit('/').next().unwrap_or_default().to_owned();
+            return (Task::Process(command), name);
+        }
+        let type_name = what.type_name();
+        let text = what.into_string().unwrap_or_else(|_other| {
+            self.faults.push(format!("`{kind}(…)` begins with a text, not with a {type_name}"));
+            String::new()
+        });
+        match kind {
+            "sql" => (Task::Sql(text), "sql".to_owned()),
+            _ => (Task::Operator(text.clone()), text),
+        }
+    }
+
+    /// The names of files that a process takes and makes.
+    fn files(&mut self, inputs: &Inputs, outputs: &Outputs) {
+        let given: Vec<&str> = match inputs {
+            Inputs::ByName(pairs) => pairs.iter().map(|(file, _)| file.as_str()).collect(),
+            Inputs::InOrder(names) => names.iter().map(String::as_str).collect(),
+        };
+        let made: Vec<&str> = match outputs {
+            Outputs::ByField(pairs) => pairs.iter().map(|(file, _)| file.as_str()).collect(),
+            other => other.values(),
+        };
+        for file in given.into_iter().chain(made).filter(|file| !is_plain(file)) {
+            self.faults.push(format!("`{file}` is no name of a file"));
+        }
+    }
+
+    /// What a process finds in its environment.
+    fn environment(&mut self, given: Dynamic) -> Vec<(String, String)> {
+        let Ports::Pairs(pairs) = self.ports("env", given) else {
+            self.faults.push("its `env` is a list: write a map, #{NAME: \"value\"}".into());
+            return Vec::new();
+        };
+        for (name, value) in &pairs {
+            let plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
+            if name.is_empty() || !name.chars().all(plain) || value.contains('\0') {
+                self.faults.push(format!("`{name}` is no variable of an environment"));
+            } else if name.starts_with("DRIP_")
+                || ["PATH", "HOME", "TMPDIR", "LD_PRELOAD"].contains(&name.as_str())
+            {
+                self.faults.push(format!("its `env` may not set `{name}`"));
+            }
+        }
+        pairs
+    }
+
+    fn options(&mut self, given: Dynamic, task: &Task) -> Options {
         let mut options = Options::default();
         if given.is_unit() {
             return options;
@@ -289,6 +391,9 @@ impl Said {
                 "jitter" => options.jitter = self.jitter(&value),
                 "cache" => options.cache = self.cache(value),
                 "concurrency" => options.concurrency = self.word(value),
+                "env" if matches!(task, Task::Process(_)) => {
+                    options.environment = self.environment(value);
+                }
                 "tags" => match self.ports("tags", value) {
                     Ports::List(tags) => options.tags = tags,
                     Ports::Pairs(_) => self.faults.push("its tags are a map: write a list".into()),

@@ -16,11 +16,12 @@ use super::desk::Turn;
 use super::format::{RunRow, RunStateRow, object};
 use super::leftover::Left;
 use super::model::{NodeState, RunState, Runner};
+use super::node::{Node, Task};
 use super::plan::{Plan, Step};
 use super::runner::{Ended, Job, Made, Stopper, Told, share_out};
 use super::scripts::Ready;
 use super::store::{self, Changed};
-use super::{Liquid, cache, error, lost_race, values};
+use super::{Liquid, cache, error, lost_race, process, values};
 use crate::kernel::access::Caller;
 use crate::kernel::error::{Error, Kind, Result};
 use crate::kernel::script::{ScriptContext, from_dynamic, to_dynamic};
@@ -168,7 +169,7 @@ impl Liquid {
             done,
             keep: keep.clone(),
             stopper: &turn.stopper,
-            work: &|step, arguments| self.work(turn, &ready, step, arguments, &context),
+            work: &|step, arguments| self.work(turn, &ready, book, step, arguments, &context),
             tell: &|index, told| {
                 let begins = matches!(told, Told::Started(_));
                 self.told(id, book, index, &told, &needed);
@@ -184,11 +185,12 @@ impl Liquid {
         &self,
         turn: &Turn,
         ready: &Ready,
+        book: &Book,
         step: &Step,
         arguments: Vec<Dynamic>,
         context: &ScriptContext,
     ) -> Result<Made> {
-        let (id, node, stopper) = (&turn.waiting.id, &step.node, &turn.stopper);
+        let (node, stopper) = (&step.node, &turn.stopper);
         let digest = cache::digest(ready, node, &arguments);
         if let Some(digest) = &digest
             && let Some(values) = self.cached(node, digest)?
@@ -199,16 +201,66 @@ impl Liquid {
             Some(word) => Some(self.0.turnstile.enter(word, stopper).ok_or_else(stopped)?),
             None => None,
         };
-        let (liquid, run, name) = (self.clone(), id.clone(), node.name.clone());
-        let print = move |printed: crate::kernel::script::Printed<'_>| {
-            let fields = json!({ "node": name, "line": printed.line });
-            liquid.log(&run, "INFO", printed.text, fields);
+        let value = match &node.task {
+            Task::Function => self.call(turn, ready, step, arguments, context)?,
+            Task::Sql(_) | Task::Operator(_) => {
+                self.0.scripts.ask(step, arguments, context, stopper.flag())?
+            }
+            Task::Process(command) => {
+                self.process(turn, book, node, command, arguments, &context.caller)?
+            }
         };
-        let value = self.0.scripts.call(ready, step, arguments, context, stopper.flag(), print)?;
         let Some(digest) = digest else { return Ok(Made::Returned(value)) };
         let values = share_out(&node.name, &node.outputs, value)?;
         self.cache(node, &digest, &values);
         Ok(Made::Values(values, false))
+    }
+
+    fn call(
+        &self,
+        turn: &Turn,
+        ready: &Ready,
+        step: &Step,
+        arguments: Vec<Dynamic>,
+        context: &ScriptContext,
+    ) -> Result<Dynamic> {
+        let (liquid, run, name) = (self.clone(), turn.waiting.id.clone(), step.node.name.clone());
+        let print = move |printed: crate::kernel::script::Printed<'_>| {
+            let fields = json!({ "node": name, "line": printed.line });
+            liquid.log(&run, "INFO", printed.text, fields);
+        };
+        self.0.scripts.call(ready, step, arguments, context, turn.stopper.flag(), print)
+    }
+
+    fn process(
+        &self,
+        turn: &Turn,
+        book: &Book,
+        node: &Node,
+        command: &[String],
+        values: Vec<Dynamic>,
+        caller: &Caller,
+    ) -> Result<Dynamic> {
+        let run = &turn.waiting.id;
+        let fields = json!({ "node": node.name });
+        let attempt = book.look(|state| {
+            let row = state.nodes.iter().find(|row| row.name == node.name);
+            row.map_or(1, |row| row.tries) + state.resumes
+        });
+        self.0.scripts.processes()?.run(process::Task {
+            run,
+            node,
+            command,
+            values,
+            caller,
+            attempt,
+            stopper: &turn.stopper,
+            log: &|lines| {
+                if let Some(log) = &self.0.log {
+                    log.lines(run, lines, &fields);
+                }
+            },
+        })
     }
 
     /// Notes what happened to a node, and what it made of values that are `needed`.

@@ -8,8 +8,8 @@
 //!
 //! # What it is not
 //!
-//! It starts no processes and has no modules of its own: what scripts may reach is given to
-//! [`Liquid::open`].
+//! It has no modules of its own: what scripts may reach, and which programs may be started, is given
+//! to [`Liquid::open`].
 //!
 //! # What it promises after a crash
 //!
@@ -46,6 +46,7 @@ mod model;
 pub mod node;
 mod pipelines;
 pub mod plan;
+pub mod process;
 mod runner;
 mod runs;
 mod schedule;
@@ -73,7 +74,6 @@ use crate::kernel::script::Fence;
 
 pub use config::{Config, KEYS};
 #[cfg(feature = "http")]
-#[cfg(feature = "http")]
 pub use http::routes;
 pub use model::{Expected, Graph, NodeRun, NodeState, Pipeline, Run, RunRequest, RunState, Runner};
 pub use node::NodeInfo;
@@ -85,6 +85,13 @@ pub use schedule::{Catchup, Firing, Overlap, Schedule, ScheduleSpec};
 pub trait RunLog: Send + Sync {
     /// One line: of the run itself, of a node, or what a script printed.
     fn line(&self, run_id: &str, level: &str, message: &str, fields: Value);
+
+    /// Several lines with the same fields: what a process printed.
+    fn lines(&self, run_id: &str, lines: Vec<(&'static str, String)>, fields: &Value) {
+        for (level, message) in lines {
+            self.line(run_id, level, &message, fields.clone());
+        }
+    }
 }
 
 /// What an account may do today. A run can wait, and a schedule can stand for years: they act with
@@ -110,6 +117,10 @@ pub struct Parts {
     pub log: Option<Arc<dyn RunLog>>,
     /// Who may do what today; without it the rights of the start are kept.
     pub standing: Option<Arc<dyn Standing>>,
+    /// Who starts the processes of process nodes; without it there are none.
+    pub processes: Option<process::Processes>,
+    /// Whether pipelines are only checked here: a program that may not be started is no fault then.
+    pub only_checks: bool,
     /// How much runs at a time.
     pub config: Config,
 }
@@ -125,6 +136,8 @@ impl Parts {
             modules: Vec::new(),
             log: None,
             standing: None,
+            processes: None,
+            only_checks: false,
             config: Config::default(),
         }
     }
@@ -160,8 +173,9 @@ impl Liquid {
     /// Opens the slice: runs that were cut off become `interrupted`, or go on where their pipeline
     /// says so; queued ones begin.
     pub fn open(parts: Parts) -> Result<Self> {
-        let Parts { records, clock, bus, fence, modules, log, standing, config } = parts;
-        let scripts = scripts::Scripts::open(fence, modules)?;
+        let Parts { records, clock, bus, fence, modules, log, standing, .. } = parts;
+        let Parts { processes, only_checks, config, .. } = parts;
+        let scripts = scripts::Scripts::open(fence, modules, processes, !only_checks)?;
         let epoch = next_epoch(&records)?;
         let opened_at = clock.now();
         let liquid = Self(Arc::new(Inner {

@@ -29,6 +29,19 @@ pub enum Outputs {
     ByField(Vec<(String, String)>),
 }
 
+/// What a node does with its values.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Task {
+    /// It calls a function of the script.
+    Function,
+    /// It asks SQL over the tables it takes.
+    Sql(String),
+    /// It computes an operator, `name` or `name@version`, of the values it takes.
+    Operator(String),
+    /// It starts a program: the program and its arguments.
+    Process(Vec<String>),
+}
+
 /// One node, as it was declared.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Node {
@@ -36,6 +49,8 @@ pub struct Node {
     pub name: String,
     /// The function it calls; a closure's name begins with [`CLOSURE`].
     pub function: String,
+    /// What it does with its values.
+    pub task: Task,
     /// The values it takes.
     pub inputs: Inputs,
     /// The values it makes.
@@ -54,6 +69,8 @@ pub struct Node {
     pub cache: Option<Duration>,
     /// Nodes that share this word never run at the same time, whatever their run.
     pub concurrency: Option<String>,
+    /// What a process finds in its environment besides.
+    pub environment: Vec<(String, String)>,
     /// Where it was declared.
     pub line: Option<usize>,
 }
@@ -63,6 +80,7 @@ impl Default for Node {
         Self {
             name: String::new(),
             function: String::new(),
+            task: Task::Function,
             inputs: Inputs::InOrder(Vec::new()),
             outputs: Outputs::Whole(None),
             tags: Vec::new(),
@@ -72,6 +90,7 @@ impl Default for Node {
             jitter: 0.0,
             cache: None,
             concurrency: None,
+            environment: Vec::new(),
             line: None,
         }
     }
@@ -82,6 +101,23 @@ impl Node {
     pub fn is_closure(&self) -> bool {
         self.function.starts_with(CLOSURE)
     }
+}
+
+impl Task {
+    /// Its word.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Function => "function",
+            Self::Sql(_) => "sql",
+            Self::Operator(_) => "operator",
+            Self::Process(_) => "process",
+        }
+    }
+}
+
+/// What nodes are that an earlier version kept.
+fn function() -> String {
+    "function".to_owned()
 }
 
 /// A function of a script.
@@ -120,7 +156,10 @@ impl Outputs {
 pub struct NodeInfo {
     /// Its name.
     pub name: String,
-    /// The function it calls.
+    /// `function`, `sql`, `operator` or `process`.
+    #[serde(default = "function")]
+    pub kind: String,
+    /// The function it calls, the query, the operator or the command.
     pub function: String,
     /// The values it takes.
     pub inputs: Vec<String>,
@@ -150,6 +189,7 @@ impl From<&Node> for NodeInfo {
         let owned = |names: Vec<&str>| names.into_iter().map(str::to_owned).collect();
         Self {
             name: node.name.clone(),
+            kind: node.task.kind().to_owned(),
             function: if node.is_closure() { "closure".into() } else { node.function.clone() },
             inputs: owned(node.inputs.values()),
             outputs: owned(node.outputs.values()),

@@ -43,6 +43,12 @@ impl Stopper {
         self.flag.load(Ordering::SeqCst)
     }
 
+    /// Waits; a stop may cut it short, and it waits even after one.
+    pub(super) fn wait_at_most(&self, time: Duration) {
+        let guard = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(self.bell.wait_timeout(guard, time));
+    }
+
     /// Waits, or until it is stopped.
     pub(super) fn pause(&self, time: Duration) {
         let guard = self.lock.lock().unwrap_or_else(PoisonError::into_inner);

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use rhai::{Dynamic, Module, Shared};
+use rhai::{Dynamic, Map, Module, Shared};
 
 use super::declare::{self, Declared};
 use super::error;
-use super::node::Signature;
+use super::node::{Inputs, Node, Signature, Task};
 use super::plan::{Plan, Step};
-use crate::kernel::error::{Error, Result};
+use super::process::{self, Processes};
+use crate::kernel::error::{Error, Fault, Result};
 use crate::kernel::name::{Digest, nearest};
 use crate::kernel::script::{Call, Fence, Printed, Program, ScriptContext, ScriptEngine};
 
@@ -23,7 +24,14 @@ const DECLARING: (u64, Duration) = (5_000_000, Duration::from_secs(5));
 pub(super) struct Scripts {
     declaring: ScriptEngine,
     working: ScriptEngine,
+    processes: Option<Processes>,
+    /// Whether a program that is not allowed is a fault: not where scripts are only checked.
+    strict: bool,
 }
+
+/// What nodes do that are no functions: through the modules that scripts have.
+const SQL: &str = "fn run(query, values) { table::sql(query, values) }";
+const OPERATOR: &str = "fn run(name, values) { atom::compute(name, values) }";
 
 /// A pipeline that was checked and can run.
 #[derive(Debug)]
@@ -43,7 +51,12 @@ impl Ready {
 }
 
 impl Scripts {
-    pub(super) fn open(fence: Fence, modules: Vec<(String, Shared<Module>)>) -> Result<Self> {
+    pub(super) fn open(
+        fence: Fence,
+        modules: Vec<(String, Shared<Module>)>,
+        processes: Option<Processes>,
+        strict: bool,
+    ) -> Result<Self> {
         // The top level has no modules: checking a script must not save or send anything.
         let declaring =
             ScriptEngine::builder().fence(fence.clone()).global(declare::module()).build()?;
@@ -53,7 +66,7 @@ impl Scripts {
                 builder.module(name, module)
             })
             .build()?;
-        Ok(Self { declaring, working })
+        Ok(Self { declaring, working, processes, strict })
     }
 
     /// Parses a script, lets it declare its nodes, and plans them.
@@ -69,6 +82,7 @@ impl Scripts {
         let declared = declared.ok_or_else(|| error::no_pipeline(kind))?;
         let nodes = declared.nodes.iter().map(|node| (**node).clone()).collect();
         let mut faults = declared.faults;
+        faults.extend(declared.nodes.iter().filter_map(|node| self.forbidden(node)));
         match Plan::of(nodes, &signatures(&program)) {
             Ok(plan) if faults.is_empty() => Ok(Ready { program, plan, resumes: declared.resumes }),
             Ok(_) => Err(error::bad_pipeline(faults)),
@@ -77,6 +91,59 @@ impl Scripts {
                 Err(error::bad_pipeline(faults))
             }
         }
+    }
+
+    /// Why a node's program may not be started.
+    fn forbidden(&self, node: &Node) -> Option<Fault> {
+        let Task::Process(command) = &node.task else { return None };
+        if !self.strict || command.is_empty() {
+            return None;
+        }
+        let why = match &self.processes {
+            Some(processes) => processes.fault(command)?,
+            None => process::not_allowed(command.first()?, &[]).detail().to_owned(),
+        };
+        let place = node.line.map_or_else(|| "pipeline".into(), |line| format!("line {line}"));
+        Some(Fault::new(place, format!("`{}`: {why}", node.name)))
+    }
+
+    /// Who starts processes.
+    pub(super) fn processes(&self) -> Result<&Processes> {
+        self.processes.as_ref().ok_or_else(|| {
+            let detail =
+                "processes run in a daemon whose `[liquid] allow_process` names their programs";
+            Error::invalid("no_processes", detail, Vec::new())
+        })
+    }
+
+    /// Asks SQL, or computes an operator.
+    pub(super) fn ask(
+        &self,
+        step: &Step,
+        arguments: Vec<Dynamic>,
+        as_whom: &ScriptContext,
+        cancel: &Arc<AtomicBool>,
+    ) -> Result<Dynamic> {
+        let (source, what) = match &step.node.task {
+            Task::Sql(query) => (SQL, query),
+            Task::Operator(name) => (OPERATOR, name),
+            Task::Function | Task::Process(_) => {
+                return Err(Error::internal("this node is neither a query nor an operator"));
+            }
+        };
+        let names: Vec<&String> = match &step.node.inputs {
+            Inputs::InOrder(names) => names.iter().collect(),
+            Inputs::ByName(pairs) => pairs.iter().map(|(name, _)| name).collect(),
+        };
+        let values: Map =
+            names.into_iter().map(|name| name.as_str().into()).zip(arguments).collect();
+        let program = self.working.compile(source)?;
+        let mut call = Call::new().cancelled_by(cancel.clone()).tagged(as_whom.clone().into_tag());
+        if let Some(limit) = step.node.timeout {
+            call = call.within(limit.min(self.working.fence().time));
+        }
+        let arguments = vec![what.as_str().into(), Dynamic::from_map(values)];
+        self.working.call(&program, "run", arguments, &call)
     }
 
     /// Calls the function of one step.

@@ -3,6 +3,9 @@
 //! fired twice, no run stays behind, and no node that was known as done is run again.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -18,7 +21,11 @@ const PATIENCE: Duration = Duration::from_mins(2);
 /// A node of a run.
 type Place = (String, String);
 
-/// One node, eight that take its value, one that takes theirs; each leaves a mark in the log.
+/// How long the process of a run sleeps: nothing else on the machine does just so.
+const SLEEP: &str = "0.2407";
+
+/// One node, eight that take its value, one that takes theirs; each leaves a mark in the log. One of
+/// the eight is a process.
 fn pipeline() -> String {
     let body = |name: &str| {
         format!(
@@ -27,21 +34,48 @@ fn pipeline() -> String {
     };
     let mut script = format!("fn first(a) {{ {} a }}\n", body("first"));
     let mut nodes = vec!["node(first, \"a\", \"v\", \"first\")".to_owned()];
-    for n in 0..8 {
+    for n in 1..8 {
         let name = format!("middle{n}");
-        script.push_str(&format!("fn {name}(v) {{ {} v + {n} }}\n", body(&name)));
+        writeln!(script, "fn {name}(v) {{ {} v + {n} }}", body(&name)).unwrap();
         nodes.push(format!("node({name}, \"v\", \"m{n}\", \"{name}\")"));
     }
+    let work = format!("echo mark; sleep {SLEEP}; cp inputs/v.json outputs/m0.json");
+    nodes.push(format!("process([\"sh\", \"-c\", \"{work}\"], \"v\", \"m0\", \"middle0\")"));
     let names: Vec<_> = (0..8).map(|n| format!("m{n}")).collect();
     let quoted: Vec<_> = names.iter().map(|name| format!("\"{name}\"")).collect();
-    script.push_str(&format!(
-        "fn last({}) {{ {} {} }}\n",
-        names.join(", "),
-        body("last"),
-        names.join(" + ")
-    ));
+    let (taken, sum) = (names.join(", "), names.join(" + "));
+    writeln!(script, "fn last({taken}) {{ {} {sum} }}", body("last")).unwrap();
     nodes.push(format!("node(last, [{}], \"sum\", \"last\")", quoted.join(", ")));
     format!("{script}pipeline([{}], #{{resume: true}})", nodes.join(", "))
+}
+
+/// The runs whose process is alive just now, one entry for each that sleeps.
+fn alive() -> Vec<String> {
+    let all = std::fs::read_dir("/proc").unwrap();
+    let run = |entry: std::io::Result<std::fs::DirEntry>| {
+        let path = entry.ok()?.path();
+        let line = std::fs::read(path.join("cmdline")).ok()?;
+        if line != format!("sleep\0{SLEEP}\0").as_bytes() {
+            return None;
+        }
+        let environ = std::fs::read(path.join("environ")).ok()?;
+        let environ = String::from_utf8_lossy(&environ).into_owned();
+        environ.split('\0').find_map(|pair| Some(pair.strip_prefix("DRIP_RUN_ID=")?.to_owned()))
+    };
+    all.filter_map(run).collect()
+}
+
+/// Looks again and again whether two attempts of one run are alive; answers how many were seen.
+fn look_for_twins(over: &AtomicBool) -> (usize, Vec<String>) {
+    let (mut seen, mut twins) = (BTreeSet::new(), Vec::new());
+    while !over.load(Ordering::SeqCst) {
+        let mut now = alive();
+        now.sort();
+        twins.extend(now.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0].clone()));
+        seen.extend(now);
+        pause(Duration::from_millis(5));
+    }
+    (seen.len(), twins)
 }
 
 fn http(daemon: &Daemon) -> Http {
@@ -94,6 +128,12 @@ fn a_pipeline_under_a_schedule_finishes_what_it_started() {
     let seed = Rng::seed_from_env("CRASH_SEED");
     let mut rng = Rng::new(seed);
     let home = Home::with_admin();
+    home.settings("[liquid]\nallow_process = [\"sh\"]\nsandbox = \"best-effort\"\n");
+    let over = Arc::new(AtomicBool::new(false));
+    let twins = std::thread::spawn({
+        let over = over.clone();
+        move || look_for_twins(&over)
+    });
     let cycles = number_from_env("CRASH_CYCLES", 3);
     let mut known = BTreeMap::new();
     for cycle in 0..cycles {
@@ -114,10 +154,14 @@ fn a_pipeline_under_a_schedule_finishes_what_it_started() {
     let daemon = home.serve();
     let client = http(&daemon);
     let all = wait_for_all(&client);
-    let broken = check(&client, &all, &known);
+    let mut broken = check(&client, &all, &known);
+    over.store(true, Ordering::SeqCst);
+    let (seen, twins) = twins.join().unwrap();
+    broken.extend(twins.iter().map(|run| format!("two attempts of {run} were alive")));
+    broken.extend(alive().iter().map(|run| format!("a process of {run} was left")));
     let resumed = all.iter().filter(|run| run["resumes"] != json!(0)).count();
     println!(
-        "{cycles} cycles: {} runs, {resumed} of them resumed, {} nodes seen as done",
+        "{cycles} cycles: {} runs, {resumed} of them resumed, {} nodes seen as done, {seen} processes",
         all.len(),
         known.len()
     );

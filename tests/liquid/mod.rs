@@ -4,6 +4,8 @@
 #[cfg(feature = "http")]
 mod calls;
 mod pipelines;
+#[cfg(all(feature = "cli", feature = "http"))]
+mod processes;
 mod resume;
 mod runs;
 mod schedules;

@@ -97,7 +97,7 @@ fn a_script_that_is_no_pipeline_or_asks_for_more_than_there_is_says_so() {
         ("fn f(a) { a } node(f, \"a\", \"b\")", "ends in"),
         ("pipeline([])", "no node"),
         ("pipeline([1])", "part 1 of the pipeline is a i64"),
-        ("pipeline([node(sql(\"select 1\"), [], \"a\")])", "no kind of node"),
+        ("pipeline([node(sql(\"select 1\"), [], \"a\")])", "sql"),
         ("fn f(a) { a } pipeline([node(f, \"a\", \"b\", \"n\", #{kind: 1})])", "which is none"),
         (
             "fn f(a) { a } pipeline([node(f, \"a\", \"b\", \"n\", #{cache: -1})])",

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::super::node::{Inputs, Node, Signature};
+use super::super::node::{Inputs, Node, Signature, Task};
 use super::{NODES_MAX, makers};
 use crate::kernel::error::Fault;
 use crate::kernel::name::{NAME_MAX_BYTES, nearest};
@@ -105,6 +105,9 @@ fn made_twice(nodes: &[Node]) -> Vec<Fault> {
 /// Whether the node's function exists and takes what it is given.
 fn call(node: &Node, functions: &[Signature]) -> Vec<Fault> {
     let fault = |detail: String| vec![Fault::new(place(node), detail)];
+    if node.task != Task::Function {
+        return Vec::new();
+    }
     if node.is_closure() {
         return match node.inputs {
             Inputs::InOrder(_) => Vec::new(),
@@ -166,6 +169,9 @@ fn params(node: &Node, same: &[&Signature]) -> Vec<String> {
 pub(super) fn arguments(node: &Node, functions: &[Signature]) -> Vec<String> {
     match &node.inputs {
         Inputs::InOrder(values) => values.clone(),
+        Inputs::ByName(pairs) if node.task != Task::Function => {
+            pairs.iter().map(|(_, value)| value.clone()).collect()
+        }
         Inputs::ByName(pairs) => {
             let same: Vec<&Signature> =
                 functions.iter().filter(|f| f.name == node.function).collect();
