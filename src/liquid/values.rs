@@ -1,8 +1,8 @@
 //! Values of a run as they are kept, so that it can go on where it was: data as JSON, tables as
-//! Parquet. What would not come back as it was (a function, NaN, a time, something larger than
+//! Parquet, bytes as they are. What would not come back as it was (a function, NaN, a time, something larger than
 //! [`VALUE_MAX`]) is not kept, and its node runs again where the value is needed.
 
-use rhai::{Dynamic, FnPtr};
+use rhai::{Blob, Dynamic, FnPtr};
 use serde_json::{Value, json};
 
 use super::format::ValueRow;
@@ -19,6 +19,7 @@ const DEPTH_MAX: usize = 64;
 const JSON: u8 = 0;
 #[cfg(feature = "table")]
 const TABLE: u8 = 1;
+const BYTES: u8 = 2;
 
 /// The value as it is kept; none where it cannot be.
 pub(super) fn keep(value: &Dynamic) -> Option<ValueRow> {
@@ -30,6 +31,10 @@ pub(super) fn keep(value: &Dynamic) -> Option<ValueRow> {
         }
         let bytes = write::to_bytes(&table, Format::Parquet).ok()?;
         return (bytes.len() <= VALUE_MAX).then_some(ValueRow { form: TABLE, bytes });
+    }
+    if let Some(bytes) = value.read_lock::<Blob>() {
+        let fits = bytes.len() <= VALUE_MAX;
+        return fits.then(|| ValueRow { form: BYTES, bytes: bytes.clone() });
     }
     if !is_plain(value, DEPTH_MAX) {
         return None;
@@ -51,6 +56,7 @@ pub(super) fn restore(row: &ValueRow) -> Result<Dynamic> {
             let bytes = bytes::Bytes::from(row.bytes.clone());
             Ok(Dynamic::from(read::parquet(bytes, &Limits::default())?))
         }
+        BYTES => Ok(Dynamic::from_blob(row.bytes.clone())),
         other => Err(damaged(format!("its form is {other}"))),
     }
 }
@@ -81,6 +87,9 @@ fn is_plain(value: &Dynamic, depth: usize) -> bool {
 pub(super) fn summary(value: &Dynamic) -> Value {
     if let Some(opaque) = opaque(value) {
         return opaque;
+    }
+    if let Some(bytes) = value.read_lock::<Blob>() {
+        return json!({ "type": "bytes", "len": bytes.len() });
     }
     if let Ok(items) = value.as_array_ref() {
         return small(value, "array", items.len());
@@ -157,6 +166,8 @@ mod tests {
         }
         let kept = restore(&keep(&Dynamic::from_float(1.0)).unwrap()).unwrap();
         assert!(kept.is_float(), "a float stays one");
+        let bytes = restore(&keep(&Dynamic::from_blob(vec![0, 255])).unwrap()).unwrap();
+        assert_eq!(bytes.cast::<Blob>(), [0, 255]);
     }
 
     #[test]
@@ -164,7 +175,6 @@ mod tests {
         for value in [
             Dynamic::from_float(f64::NAN),
             Dynamic::from(FnPtr::new("f").unwrap()),
-            Dynamic::from_blob(vec![1]),
             Dynamic::from_array(vec![Dynamic::from_float(f64::INFINITY)]),
             Dynamic::from("x".repeat(VALUE_MAX + 1)),
         ] {

@@ -20,6 +20,8 @@ mod s3;
 mod s3_store;
 #[cfg(feature = "trajectory")]
 mod syslog;
+#[cfg(feature = "demo")]
+mod training;
 
 use std::path::Path;
 use std::process::Command;
