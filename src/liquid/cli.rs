@@ -8,7 +8,7 @@ use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
 
 use super::client::LiquidClient;
-use super::{Expected, Liquid, Parts, RunRequest, diff};
+use super::{Expected, Graph, Liquid, Parts, RunRequest, diff, draw};
 use crate::kernel::access::Caller;
 use crate::kernel::cli::{Output, pairs, read_input};
 use crate::kernel::client::Client;
@@ -29,6 +29,9 @@ pub enum Command {
     Graph {
         /// A pipeline, or a file that ends in `.rhai`
         pipeline: String,
+        /// As a drawing, to standard output: `… --svg > pipeline.svg`
+        #[arg(long)]
+        svg: bool,
     },
     /// Run a pipeline; a file that ends in `.rhai` runs here, without a daemon and its modules
     Run(RunArgs),
@@ -196,7 +199,7 @@ pub async fn run(command: Command, client: &Client, out: Output) -> Result<()> {
     let liquid = LiquidClient(client);
     match command {
         Command::Check { file } => check(&file, out),
-        Command::Graph { pipeline } => graph(&pipeline, &liquid, out).await,
+        Command::Graph { pipeline, svg } => graph(&pipeline, svg, &liquid, out).await,
         Command::Run(args) => start(&args, &liquid, out).await,
         Command::Apply { path, dry_run } => apply(&path, dry_run, &liquid, out).await,
         Command::List => {
@@ -269,7 +272,7 @@ fn check(file: &str, out: Output) -> Result<()> {
     out.done(&said, &shown)
 }
 
-async fn graph(pipeline: &str, liquid: &LiquidClient<'_>, out: Output) -> Result<()> {
+async fn graph(pipeline: &str, svg: bool, liquid: &LiquidClient<'_>, out: Output) -> Result<()> {
     let graph = if is_file(pipeline) {
         let (local, name) = (here()?, Name::new("script")?);
         let source = script(pipeline)?;
@@ -279,6 +282,11 @@ async fn graph(pipeline: &str, liquid: &LiquidClient<'_>, out: Output) -> Result
     } else {
         liquid.graph(pipeline).await?
     };
+    if svg {
+        let graph: Graph = serde_json::from_value(graph)
+            .map_err(|why| Error::internal(format!("the graph cannot be read: {why}")))?;
+        return out.line(draw::svg(&graph).trim_end());
+    }
     if out.is_json() {
         return out.object(&graph);
     }

@@ -35,6 +35,8 @@ mod declare;
 mod desk;
 #[cfg(feature = "cli")]
 mod diff;
+#[cfg(feature = "cli")]
+mod draw;
 mod error;
 mod execute;
 mod fields;

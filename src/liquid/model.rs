@@ -38,7 +38,7 @@ pub struct Pipeline {
 }
 
 /// The graph of a pipeline.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "http", derive(utoipa::ToSchema))]
 pub struct Graph {
     /// The pipeline.

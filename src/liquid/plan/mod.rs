@@ -43,7 +43,7 @@ pub struct Plan {
 }
 
 /// An arrow of the graph: a value on its way.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[cfg_attr(feature = "http", derive(utoipa::ToSchema))]
 pub struct Edge {
     /// The node that makes the value; none for an input of the pipeline.
