@@ -223,6 +223,23 @@ struct RunTokens {
 }
 
 #[cfg(feature = "liquid")]
+impl RunTokens {
+    /// Where the daemon serves, as the folder's lock says. A run that goes on by itself at the start
+    /// may begin a little before.
+    fn address(&self) -> Result<String> {
+        for _look in 0..100 {
+            let holder = crate::kernel::disk::holder(&self.folder);
+            if let Some((_, address)) = holder.filter(|(_, address)| !address.is_empty()) {
+                return Ok(address);
+            }
+            std::thread::park_timeout(std::time::Duration::from_millis(100));
+        }
+        let detail = "the daemon does not serve yet";
+        Err(crate::kernel::Error::new(crate::kernel::Kind::Unavailable, "not_serving", detail))
+    }
+}
+
+#[cfg(feature = "liquid")]
 impl crate::liquid::process::RunTokens for RunTokens {
     fn make(
         &self,
@@ -231,14 +248,12 @@ impl crate::liquid::process::RunTokens for RunTokens {
         lifetime: std::time::Duration,
     ) -> Result<crate::liquid::process::RunToken> {
         use crate::kernel::access::{Scope, TokenDraft};
+        let url = format!("http://{}", self.address()?);
         let everything = || Scope { module: "*".to_owned(), write: true };
         let scopes = caller.scopes.clone().unwrap_or_else(|| [everything()].into());
         let name = format!("run-{run_id}");
         let draft = TokenDraft { name, user: None, scopes, lifetime: Some(lifetime) };
         let made = self.access.make_token(caller, draft)?;
-        // The folder's lock says where the daemon serves, once it does.
-        let address = crate::kernel::disk::holder(&self.folder).map(|(_, address)| address);
-        let url = format!("http://{}", address.unwrap_or_default());
         Ok(crate::liquid::process::RunToken { url, token: made.token, id: made.id })
     }
 

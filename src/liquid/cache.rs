@@ -1,12 +1,13 @@
-//! Values of nodes that asked to be cached: what a node made of the same script and the same inputs
-//! is taken again for as long as it said.
+//! Values of nodes that asked to be cached: what a node made of the same script and the same inputs,
+//! with the same rights, is taken again for as long as it said.
 
 use rhai::Dynamic;
 
 use super::format::{CacheRow, ValueRow};
-use super::node::{Node, Outputs};
+use super::node::Node;
 use super::scripts::Ready;
 use super::{Liquid, values};
+use crate::kernel::access::Caller;
 use crate::kernel::error::Result;
 use crate::kernel::format::{decode, encode};
 use crate::kernel::name::Digest;
@@ -19,9 +20,14 @@ fn key(digest: &Digest) -> String {
     format!("cache/{digest}")
 }
 
-/// What a node's values depend on: the whole script, its function, how it shares out, its inputs.
-/// Nothing where an input cannot be compared.
-pub(super) fn digest(ready: &Ready, node: &Node, arguments: &[Dynamic]) -> Option<Digest> {
+/// What a node's values depend on: the whole script, its function, how it shares out, its inputs, and
+/// who may see what it saw. Nothing where an input cannot be compared.
+pub(super) fn digest(
+    ready: &Ready,
+    node: &Node,
+    arguments: &[Dynamic],
+    caller: &Caller,
+) -> Option<Digest> {
     node.cache?;
     let mut said = ready.digest().0.to_vec();
     let mut add = |bytes: &[u8]| {
@@ -30,7 +36,9 @@ pub(super) fn digest(ready: &Ready, node: &Node, arguments: &[Dynamic]) -> Optio
     };
     add(node.function.as_bytes());
     add(format!("{:?} {:?} {:?}", node.task, node.inputs, node.environment).as_bytes());
-    add(shape(&node.outputs).as_bytes());
+    add(format!("{:?}", node.outputs).as_bytes());
+    // A script does what its caller may: nobody is given what another one's rights made.
+    add(format!("{:?}", (&caller.name, caller.role, &caller.scopes)).as_bytes());
     for argument in arguments {
         let ValueRow { form, bytes } = values::keep(argument)?;
         add(&[form]);
@@ -39,17 +47,16 @@ pub(super) fn digest(ready: &Ready, node: &Node, arguments: &[Dynamic]) -> Optio
     Some(Digest::of(&said))
 }
 
-fn shape(outputs: &Outputs) -> String {
-    format!("{outputs:?}")
-}
-
 impl Liquid {
-    /// The values that were made before, by their names.
-    pub(super) fn cached(
-        &self,
-        node: &Node,
-        digest: &Digest,
-    ) -> Result<Option<Vec<(String, Dynamic)>>> {
+    /// The values that were made before, by their names; none where they cannot be read.
+    pub(super) fn cached(&self, node: &Node, digest: &Digest) -> Option<Vec<(String, Dynamic)>> {
+        self.find_cached(node, digest).unwrap_or_else(|error| {
+            tracing::warn!(node = node.name, %error, "the cached values of a node cannot be read");
+            None
+        })
+    }
+
+    fn find_cached(&self, node: &Node, digest: &Digest) -> Result<Option<Vec<(String, Dynamic)>>> {
         let Some(row) = self.0.records.get(&key(digest))? else { return Ok(None) };
         let row: CacheRow = decode(&row.value)?;
         let names = node.outputs.values();

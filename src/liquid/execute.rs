@@ -191,9 +191,9 @@ impl Liquid {
         context: &ScriptContext,
     ) -> Result<Made> {
         let (node, stopper) = (&step.node, &turn.stopper);
-        let digest = cache::digest(ready, node, &arguments);
+        let digest = cache::digest(ready, node, &arguments, &context.caller);
         if let Some(digest) = &digest
-            && let Some(values) = self.cached(node, digest)?
+            && let Some(values) = self.cached(node, digest)
         {
             return Ok(Made::Values(values, true));
         }
@@ -245,7 +245,7 @@ impl Liquid {
         let fields = json!({ "node": node.name });
         let attempt = book.look(|state| {
             let row = state.nodes.iter().find(|row| row.name == node.name);
-            row.map_or(1, |row| row.tries) + state.resumes
+            row.map_or(1, |row| row.tries)
         });
         self.0.scripts.processes()?.run(process::Task {
             run,
@@ -277,14 +277,16 @@ impl Liquid {
         if let Told::Done(values, _) = told {
             for (output, (name, value)) in values.iter().enumerate() {
                 made.insert(name.clone(), values::summary(value));
-                kept.extend(values::keep(value).filter(|_| needed(name)).map(|row| (output, row)));
+                if needed(name) {
+                    kept.extend(values::keep(value).map(|row| (output, row)));
+                }
             }
         }
         let name = book.note(index, kept, |node| {
             match told {
-                Told::Started(number) => {
+                Told::Started(_) => {
                     node.state = NodeState::Running;
-                    node.tries = *number;
+                    node.tries = node.tries.saturating_add(1);
                     node.started_at.get_or_insert(now);
                 }
                 Told::Again(error) => node.error = Some(error::in_words(error)),
@@ -359,7 +361,10 @@ impl Liquid {
         changed.nodes = Changed::all(&state).nodes;
         if state.state == RunState::Succeeded {
             changed.values.clear();
-            changed.gone = store::value_keys(&*self.0.records, id).unwrap_or_default();
+            changed.gone = store::value_keys(&*self.0.records, id).unwrap_or_else(|error| {
+                tracing::warn!(run = %id, %error, "the values of a run stay until it is forgotten");
+                Vec::new()
+            });
         }
         self.write_last(id, row, held, &state, &changed);
     }

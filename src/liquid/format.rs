@@ -223,10 +223,10 @@ impl NodeRow {
         }
     }
 
-    /// Forgets what was done: it has not begun again.
+    /// Forgets what was done, but for how often it was tried: it has not begun again.
     pub(super) fn reset(&mut self) {
         let (name, outputs) = (std::mem::take(&mut self.name), std::mem::take(&mut self.outputs));
-        *self = Self::pending(name, outputs);
+        *self = Self { tries: self.tries, ..Self::pending(name, outputs) };
     }
 }
 

@@ -196,8 +196,9 @@ impl Liquid {
             ready: Mutex::default(),
         }));
         liquid.interrupt_old()?;
-        liquid.resume_old()?;
+        // Those that wait come first; what is resumed takes its place behind them, once.
         liquid.queue_old()?;
+        liquid.resume_old()?;
         liquid.arm_all()?;
         liquid.pump();
         Ok(liquid)

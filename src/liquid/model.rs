@@ -172,7 +172,7 @@ pub struct NodeRun {
     /// When its last try ended.
     #[cfg_attr(feature = "http", schema(value_type = Option<String>))]
     pub finished_at: Option<Time>,
-    /// How often it was tried.
+    /// How often it was tried, also before the run was resumed.
     pub tries: u32,
     /// Whether its values were taken from an earlier run instead of computed.
     pub cached: bool,

@@ -153,6 +153,9 @@ fn a_failure_says_the_code_and_the_last_lines_and_is_tried_again() {
     assert!(run.error.unwrap().contains("it made other.json"));
     let run = rig.run(&sh("kill -9 $$", "[]", "()", "#{}"), json!({}));
     assert!(run.error.unwrap().contains("ended by signal 9"));
+    let way = "rm -r outputs; ln -s /etc outputs";
+    let run = rig.run(&sh(way, "[]", "\"hostname\"", "#{}"), json!({}));
+    assert!(run.error.unwrap().contains("put something else in its place"));
     assert!(rig.left().is_empty());
 }
 

@@ -44,6 +44,14 @@ pub(in crate::liquid) struct Task<'t> {
     pub(in crate::liquid) log: &'t dyn Fn(Vec<(&'static str, String)>),
 }
 
+/// What an attempt is started with.
+struct Start<'s> {
+    program: &'s Path,
+    folder: &'s Path,
+    time: Duration,
+    token: Option<&'s RunToken>,
+}
+
 /// A run directory; it goes when the attempt is over.
 struct Place(PathBuf);
 
@@ -75,7 +83,8 @@ impl Processes {
         }
         let time = task.node.timeout.unwrap_or(self.limits.time);
         let token = self.token(&task, time);
-        let outcome = self.attempt(&task, program, &place.0, time, token.as_ref());
+        let start = Start { program, folder: &place.0, time, token: token.as_ref() };
+        let outcome = self.attempt(&task, &start);
         if let (Some(token), Some(tokens)) = (&token, &self.tokens)
             && let Err(error) = tokens.revoke(task.caller, &token.id)
         {
@@ -107,20 +116,14 @@ impl Processes {
         }
     }
 
-    fn spec(
-        &self,
-        task: &Task<'_>,
-        program: &Path,
-        folder: &Path,
-        time: Duration,
-        token: Option<&RunToken>,
-    ) -> Spec {
+    fn spec(&self, task: &Task<'_>, start: &Start<'_>) -> Spec {
+        let Start { program, folder, time, token } = *start;
         let port = token.and_then(|token| token.url.rsplit_once(':')?.1.parse().ok());
         Spec {
             program: program.to_owned(),
             arguments: task.command.iter().skip(1).cloned().collect(),
             folder: folder.to_owned(),
-            environment: environment(task, program, folder, token),
+            environment: environment(task, start),
             read: self.limits.read.iter().cloned().chain(own_folders(program)).collect(),
             port,
             lock: self.folder.join(format!("{}.lock", one_of(task))),
@@ -132,15 +135,8 @@ impl Processes {
         }
     }
 
-    fn attempt(
-        &self,
-        task: &Task<'_>,
-        program: &Path,
-        folder: &Path,
-        time: Duration,
-        token: Option<&RunToken>,
-    ) -> Result<()> {
-        let spec = self.spec(task, program, folder, time, token);
+    fn attempt(&self, task: &Task<'_>, start: &Start<'_>) -> Result<()> {
+        let spec = self.spec(task, start);
         let failed = |source| Error::io("start the keeper of a process", source);
         let (keeper, words) = self.keeper.split_first().ok_or_else(no_keeper)?;
         let mut child = Command::new(keeper)
@@ -152,7 +148,7 @@ impl Processes {
             .spawn()
             .map_err(failed)?;
         let lifeline = child.stdin.take();
-        let outcome = self.keep(&mut child, lifeline, &spec, task, time);
+        let outcome = self.keep(&mut child, lifeline, &spec, task, start.time);
         end(&mut child, task);
         let _gone = std::fs::remove_file(&spec.lock);
         outcome
@@ -262,12 +258,8 @@ fn prefix(program: &Path) -> Option<PathBuf> {
     Some(whole.unwrap_or(folder).to_owned())
 }
 
-fn environment(
-    task: &Task<'_>,
-    program: &Path,
-    folder: &Path,
-    token: Option<&RunToken>,
-) -> Vec<(String, String)> {
+fn environment(task: &Task<'_>, start: &Start<'_>) -> Vec<(String, String)> {
+    let Start { program, folder, token, .. } = *start;
     let own = program.parent().map(|folder| folder.display().to_string()).unwrap_or_default();
     let tmp = folder.join("tmp").display().to_string();
     let mut all: Vec<(String, String)> = task.node.environment.clone();
@@ -322,9 +314,10 @@ impl Heard {
     }
 
     fn take(&mut self, line: (&'static str, String), lines: &mut Vec<(&'static str, String)>) {
-        if self.report.is_none()
-            && let Some(report) = line.1.strip_prefix(REPORT)
+        // The keeper speaks first, and again where the program could not be started after all.
+        if let Some(report) = line.1.strip_prefix(REPORT)
             && let Ok(report) = serde_json::from_str::<Report>(report)
+            && (self.report.is_none() || report.refused.is_some())
         {
             lines.push(("INFO", in_words(&report)));
             self.report = Some(report);

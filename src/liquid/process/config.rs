@@ -26,7 +26,8 @@ pub const KEYS: &[Key] = &[
         "\"4GiB\"",
         "How much address space one process of a node may take.",
     )
-    .must(Rule::Between(1 << 20, 1 << 44)),
+    // The keeper itself needs some.
+    .must(Rule::Between(64 << 20, 1 << 44)),
     Key::new(
         "liquid.process_time",
         KeyKind::Duration,

@@ -88,6 +88,11 @@ fn bytes_of(name: &str, value: &Dynamic) -> Result<Vec<u8>> {
 
 /// What the process made, as its node's function would have returned it.
 pub(super) fn take(folder: &Path, outputs: &Outputs) -> Result<Dynamic> {
+    // The process may have put a way to somewhere else in its place: what is there is not its own.
+    if !folder.symlink_metadata().is_ok_and(|found| found.is_dir()) {
+        let detail = "the process removed its folder `outputs`, or put something else in its place";
+        return Err(Error::invalid("output_missing", detail, Vec::new()));
+    }
     match outputs {
         Outputs::Whole(None) => Ok(Dynamic::UNIT),
         Outputs::Whole(Some(name)) => read_any(folder, name),
@@ -216,6 +221,11 @@ mod tests {
         assert!(refused.detail().contains("it made other.json"), "{refused}");
         std::os::unix::fs::symlink("/etc/passwd", folder.path().join("model.txt")).unwrap();
         assert_eq!(take(folder.path(), &one).unwrap_err().code(), "output_missing");
+        let elsewhere = tempfile::tempdir().unwrap();
+        std::fs::write(elsewhere.path().join("model.json"), "1").unwrap();
+        let way = folder.path().join("outputs");
+        std::os::unix::fs::symlink(elsewhere.path(), &way).unwrap();
+        assert_eq!(take(&way, &one).unwrap_err().code(), "output_missing");
         std::fs::write(folder.path().join("model.json"), "{").unwrap();
         assert_eq!(take(folder.path(), &one).unwrap_err().code(), "bad_output");
         std::fs::write(folder.path().join("model.json"), "{\"k\": 1}").unwrap();

@@ -125,7 +125,8 @@ fn watch(mut child: Child, spec: &Spec, over: &AtomicBool) -> i32 {
             Ok(None) => {}
             Err(_lost) => break None,
         }
-        too_many |= descendants().len() > spec.processes;
+        let alive = descendants();
+        too_many |= alive.len() > spec.processes;
         if too_many || told_at.is_some_and(|told| told.elapsed() > GRACE) {
             end_all(group);
         } else if over.load(Ordering::SeqCst) && told_at.is_none() {
@@ -134,13 +135,17 @@ fn watch(mut child: Child, spec: &Spec, over: &AtomicBool) -> i32 {
                 let _gone = kill_process_group(group, Signal::TERM);
             }
         }
-        reap(group);
+        reap(&alive, group);
         rest(LOOK);
     };
     let left = Instant::now();
-    while !descendants().is_empty() && left.elapsed() < Duration::from_secs(10) {
+    loop {
+        let alive = descendants();
+        if alive.is_empty() || left.elapsed() > Duration::from_secs(10) {
+            break;
+        }
         end_all(group);
-        reap(None);
+        reap(&alive, None);
         rest(Duration::from_millis(5));
     }
     if too_many { TOO_MANY } else { status.map_or(1, code) }
@@ -166,10 +171,10 @@ fn end_all(group: Option<Pid>) {
 }
 
 /// Takes the exit of adopted processes; that of the program is not taken here while it is waited for.
-fn reap(program: Option<Pid>) {
-    for process in descendants() {
-        if Some(process) != program && is_dead(process) {
-            let _taken = waitpid(Some(process), WaitOptions::NOHANG);
+fn reap(alive: &[Pid], program: Option<Pid>) {
+    for process in alive {
+        if Some(*process) != program && is_dead(*process) {
+            let _taken = waitpid(Some(*process), WaitOptions::NOHANG);
         }
     }
 }

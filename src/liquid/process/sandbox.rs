@@ -63,11 +63,10 @@ pub(super) fn fence(spec: &Spec, report: &mut Report) -> bool {
     note(report, "no new privileges", privileges);
     match rules(spec).and_then(|rules| Ok(rules.restrict_self()?)) {
         Ok(status) => {
-            let fenced = status.ruleset != RulesetStatus::NotEnforced;
             let whole = status.ruleset == RulesetStatus::FullyEnforced;
-            note(report, "landlock", fenced);
+            note(report, "landlock", status.ruleset != RulesetStatus::NotEnforced);
             note(report, "landlock: files, network and signals in full", whole);
-            fenced && privileges
+            whole && privileges
         }
         Err(why) => {
             report.missing.push(format!("landlock ({why})"));

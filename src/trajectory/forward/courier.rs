@@ -2,7 +2,7 @@
 //! since, writes it, and only then moves the stream's cursor.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::TryStreamExt as _;
@@ -14,6 +14,7 @@ use mongodb::{Collection, Database};
 use super::super::Trajectory;
 use super::super::model::Kept;
 use super::super::search::filter::Filter;
+use super::super::streams::Settings;
 use super::super::tail::{Event, Tail};
 use super::ledger::{Ledger, Place};
 use super::{Destination, Forwarded, document};
@@ -42,11 +43,19 @@ pub struct Forwarder {
     hands: Mutex<Hands>,
 }
 
-#[derive(Default)]
 struct Hands {
     mongo: Option<Mongo>,
     ledger: Option<Ledger>,
+    /// When a ledger that could not be read is looked at again.
+    not_before: Time,
     streams: BTreeMap<String, Follower>,
+}
+
+impl Default for Hands {
+    fn default() -> Self {
+        let not_before = Time(i64::MIN);
+        Self { mongo: None, ledger: None, not_before, streams: BTreeMap::new() }
+    }
 }
 
 /// What one stream is followed with.
@@ -87,8 +96,8 @@ impl Forwarder {
             self.log.0.forwards.set(BTreeMap::new());
             return Ok(false);
         }
-        if hands.ledger.is_none() {
-            hands.ledger = Some(Ledger::open(self.log.0.disk.as_ref(), self.now())?);
+        if hands.ledger.is_none() && !self.open_ledger(hands, &settings) {
+            return Ok(false);
         }
         let mut more = false;
         for (name, to) in
@@ -99,6 +108,28 @@ impl Forwarder {
         let told = hands.streams.iter().map(|(name, one)| (name.clone(), one.told.clone()));
         self.log.0.forwards.set(told.collect());
         Ok(more)
+    }
+
+    /// Opens the ledger; where that fails, every stream says why, and it is tried again later.
+    fn open_ledger(&self, hands: &mut Hands, settings: &BTreeMap<String, Arc<Settings>>) -> bool {
+        if hands.not_before > self.now() {
+            return false;
+        }
+        match Ledger::open(self.log.0.disk.as_ref(), self.now()) {
+            Ok(ledger) => {
+                hands.ledger = Some(ledger);
+                true
+            }
+            Err(error) => {
+                tracing::error!(%error, "no stream is forwarded");
+                hands.not_before = self.now().after(REST_MAX);
+                let told = Forwarded { error: Some(error.to_string()), ..Forwarded::default() };
+                let forwarded = settings.iter().filter(|(_, kept)| kept.forward.is_some());
+                let all = forwarded.map(|(name, _)| (name.clone(), told.clone())).collect();
+                self.log.0.forwards.set(all);
+                false
+            }
+        }
     }
 
     fn now(&self) -> Time {
@@ -124,8 +155,8 @@ impl Forwarder {
                 }
             })
         });
-        match outcome {
-            Ok(()) => follower.arrived(name, ledger, &self.log),
+        match outcome.and_then(|()| follower.arrived(name, ledger, &self.log)) {
+            Ok(more) => Ok(more),
             Err(_) if self.shutdown.is_over() => Ok(false),
             Err(error) => {
                 follower.failed(name, &error, self.now());

@@ -21,6 +21,8 @@ use crate::kernel::name::Name;
 
 /// So many documents are compared and sent in one go.
 const BATCH: usize = 1000;
+/// A push is sent when it has so many bytes: a batch of long records is several.
+const PUSH_BYTES: usize = 4 << 20;
 /// How many refused documents are told one by one.
 const TOLD: usize = 100;
 /// The database where the original's web pages looked.
@@ -183,16 +185,25 @@ impl Importer<'_> {
             row.taken += new.len() as u64;
             return Ok(());
         }
-        let mut lines = String::new();
-        for taken in &new {
+        let (mut lines, mut first) = (String::new(), 0);
+        for (place, taken) in new.iter().enumerate() {
             lines.push_str(&taken.record.to_string());
             lines.push('\n');
+            if lines.len() >= PUSH_BYTES || place + 1 == new.len() {
+                let sent = new.get(first..=place).unwrap_or_default();
+                self.push(std::mem::take(&mut lines), sent, row).await?;
+                first = place + 1;
+            }
         }
+        Ok(())
+    }
+
+    async fn push(&mut self, lines: String, sent: &[Taken], row: &mut Row) -> Result<()> {
         let outcome = push::send(self.client, lines.into_bytes()).await?;
         row.taken += outcome.accepted;
         for rejected in &outcome.rejected {
             let at = usize::try_from(rejected.index).unwrap_or(usize::MAX);
-            let id = new.get(at).map(|taken| taken.id.clone()).unwrap_or_default();
+            let id = sent.get(at).map(|taken| taken.id.clone()).unwrap_or_default();
             self.reject(row, id, rejected.reason.clone());
         }
         row.rejected += outcome.more_rejected;
