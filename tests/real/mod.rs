@@ -8,6 +8,8 @@
 
 #[cfg(feature = "mongo")]
 mod collections;
+#[cfg(feature = "liquid")]
+mod cron;
 #[cfg(all(feature = "mongo", feature = "trajectory"))]
 mod forward;
 #[cfg(feature = "mongo")]
