@@ -267,9 +267,16 @@ fn check(file: &str, out: Output) -> Result<()> {
     let said =
         format!("{file} is a pipeline of {nodes} nodes: it takes {inputs} and makes {outputs}.");
     let shown = json!({
-        "nodes": checked.nodes, "inputs": checked.inputs, "outputs": checked.outputs,
+        "nodes": checked.nodes, "inputs": checked.inputs, "parameters": checked.parameters,
+        "outputs": checked.outputs,
     });
-    out.done(&said, &shown)
+    out.done(&said, &shown)?;
+    if !out.is_json() {
+        for parameter in &checked.parameters {
+            out.line(&format!("  {}", parameter.in_words()))?;
+        }
+    }
+    Ok(())
 }
 
 async fn graph(pipeline: &str, svg: bool, liquid: &LiquidClient<'_>, out: Output) -> Result<()> {

@@ -9,6 +9,7 @@ use std::time::Duration;
 use rhai::{Array, Dynamic, FnPtr, FuncRegistration, Map, Module, NativeCallContext};
 
 use super::node::{Inputs, Node, Outputs, Task};
+use super::params::Parameter;
 use super::process::is_plain;
 use crate::kernel::clock::parse_duration;
 use crate::kernel::error::Fault;
@@ -31,6 +32,8 @@ pub(super) struct Declared {
     pub(super) is_pipeline: bool,
     /// Whether its runs go on by themselves after they were cut off.
     pub(super) resumes: bool,
+    /// What it says of its inputs.
+    pub(super) parameters: Vec<Parameter>,
 }
 
 type Context<'a> = NativeCallContext<'a>;
@@ -134,6 +137,7 @@ fn pipeline(context: &Context<'_>, parts: Array) -> Declared {
                 all.nodes.extend(part.nodes);
                 all.faults.extend(part.faults);
                 all.resumes |= part.resumes;
+                all.parameters.extend(part.parameters);
             }
             None => all.faults.push(fault(
                 context,
@@ -159,9 +163,29 @@ fn options(context: &Context<'_>, given: Dynamic, all: &mut Declared) {
             ("resume", Err(_)) => {
                 all.faults.push(fault(context, "`resume` of a pipeline is true or false"));
             }
+            ("params", _) => parameters(context, value, all),
             (other, _) => {
-                let what = format!("`{other}` is no option of a pipeline: it may say `resume`");
+                let what = format!(
+                    "`{other}` is no option of a pipeline: it may say `resume` and `params`"
+                );
                 all.faults.push(fault(context, what));
+            }
+        }
+    }
+}
+
+/// Reads what a pipeline says of its inputs.
+fn parameters(context: &Context<'_>, given: Dynamic, all: &mut Declared) {
+    let Some(map) = given.try_cast::<Map>() else {
+        let what =
+            "`params` is a map of the inputs: `#{days: 30}`, or `#{days: #{value: 30, min: 1}}`";
+        return all.faults.push(fault(context, what));
+    };
+    for (name, said) in map {
+        match Parameter::declare(&name, said) {
+            Ok(parameter) => all.parameters.push(parameter),
+            Err(faults) => {
+                all.faults.extend(faults.into_iter().map(|what| fault(context, what)));
             }
         }
     }
@@ -172,6 +196,7 @@ fn add(mut one: Declared, other: Declared) -> Declared {
     one.faults.extend(other.faults);
     one.is_pipeline |= other.is_pipeline;
     one.resumes |= other.resumes;
+    one.parameters.extend(other.parameters);
     one
 }
 

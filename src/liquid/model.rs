@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 
 use super::fields::Fields;
 use super::node::NodeInfo;
+use super::params::Parameter;
 use super::plan::{Edge, Slice};
 use crate::kernel::clock::Time;
 use crate::kernel::error::{Error, Fault, Result};
@@ -25,6 +26,8 @@ pub struct Pipeline {
     pub nodes: Vec<NodeInfo>,
     /// Values that a run must be given.
     pub inputs: Vec<String>,
+    /// What it says of them: types, defaults, limits.
+    pub parameters: Vec<Parameter>,
     /// Values that no node takes: what a run answers.
     pub outputs: Vec<String>,
     /// Its script; a list leaves it out.

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::format::PipelineRow;
 use super::model::{Expected, Graph, Pipeline};
 use super::node::NodeInfo;
+use super::params::Parameter;
 use super::scripts::Ready;
 use super::{Liquid, error, lock, lost_race};
 use crate::kernel::access::Caller;
@@ -25,6 +26,8 @@ const TRIES: usize = 8;
 struct Shape {
     nodes: Vec<NodeInfo>,
     inputs: Vec<String>,
+    #[serde(default)]
+    parameters: Vec<Parameter>,
     outputs: Vec<String>,
 }
 
@@ -44,6 +47,7 @@ fn shown(name: &str, row: PipelineRow) -> Result<Pipeline> {
         revision: row.revision,
         nodes: shape.nodes,
         inputs: shape.inputs,
+        parameters: shape.parameters,
         outputs: shape.outputs,
         source: Some(row.source),
         saved_at: row.saved_at,
@@ -229,8 +233,12 @@ fn row(
     by: &str,
 ) -> Result<PipelineRow> {
     let plan = &ready.plan;
-    let shape =
-        Shape { nodes: plan.nodes(), inputs: plan.inputs.clone(), outputs: plan.outputs.clone() };
+    let shape = Shape {
+        nodes: plan.nodes(),
+        inputs: plan.inputs.clone(),
+        parameters: ready.parameters.clone(),
+        outputs: plan.outputs.clone(),
+    };
     let shape_json = serde_json::to_string(&shape)
         .map_err(|source| crate::kernel::Error::internal(format!("pipeline shape: {source}")))?;
     Ok(PipelineRow {

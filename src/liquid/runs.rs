@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 use tokio::sync::watch;
 
 use super::desk::Waiting;
 use super::format::{NodeRow, PipelineRow, RunRow, RunStateRow};
 use super::model::{NodeState, Run, RunRequest, RunState, Runner};
+use super::params::Parameter;
 use super::plan::Plan;
 use super::store::{self, Changed, Held};
 use super::{Liquid, error, lost_race};
@@ -99,13 +100,14 @@ impl Liquid {
         &self,
         name: &str,
         pipeline: &PipelineRow,
-        request: RunRequest,
+        mut request: RunRequest,
         caller: &Caller,
         origin: Origin,
     ) -> Result<Begun> {
         let ready = self.ready(name, pipeline)?;
         let plan = ready.plan.slice(&request.slice).map_err(|f| error::bad_run(name, f))?;
-        fits(name, &ready.plan, &plan, &request)?;
+        let unfit = fill(&ready.parameters, &plan, &mut request.inputs);
+        fits(name, &ready.plan, &plan, &request, unfit)?;
         let nodes = plan.steps.iter().map(|step| {
             let outputs = step.node.outputs.values().into_iter().map(str::to_owned).collect();
             NodeRow::pending(step.node.name.clone(), outputs)
@@ -372,13 +374,42 @@ fn waiting(id: &str, row: &RunRow) -> Waiting {
     Waiting { id: id.to_owned(), schedule: row.schedule.clone(), lane: row.lane.clone() }
 }
 
+/// Gives inputs the types and the defaults of their parameters; answers what cannot be had. A run
+/// keeps what it was filled with: a later default does not change it.
+fn fill(parameters: &[Parameter], part: &Plan, inputs: &mut Map<String, Value>) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    for parameter in parameters {
+        let name = &parameter.name;
+        match (inputs.remove(name), &parameter.default) {
+            (Some(value), _) => match parameter.take(value) {
+                Ok(value) => drop(inputs.insert(name.clone(), value)),
+                Err(why) => {
+                    faults.push(Fault::new(format!("/inputs/{name}"), why));
+                    // It was given: it is not told as missing too.
+                    inputs.insert(name.clone(), Value::Null);
+                }
+            },
+            (None, Some(default)) if part.inputs.contains(name) => {
+                inputs.insert(name.clone(), default.clone());
+            }
+            (None, _) => {}
+        }
+    }
+    faults
+}
+
 /// Whether a run can have what it needs; the error names every fault.
-fn fits(name: &str, whole: &Plan, part: &Plan, request: &RunRequest) -> Result<()> {
+fn fits(
+    name: &str,
+    whole: &Plan,
+    part: &Plan,
+    request: &RunRequest,
+    mut faults: Vec<Fault>,
+) -> Result<()> {
     let missing: Vec<String> =
         part.inputs.iter().filter(|input| !request.inputs.contains_key(*input)).cloned().collect();
     let known = whole.values();
     let made = part.made();
-    let mut faults = Vec::new();
     for given in request.inputs.keys() {
         let why = if made.contains(given.as_str()) {
             "is made by a node of this run: it cannot be given".to_owned()

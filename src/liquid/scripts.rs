@@ -1,6 +1,7 @@
 //! Pipelines as programs: from a source to a plan, and calls of its functions. The only file of
 //! this slice that runs scripts.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -10,6 +11,7 @@ use rhai::{Dynamic, Map, Module, Shared};
 use super::declare::{self, Declared};
 use super::error;
 use super::node::{Inputs, Node, Signature, Task};
+use super::params::Parameter;
 use super::plan::{Plan, Step};
 use super::process::{self, Processes};
 use crate::kernel::error::{Error, Fault, Result};
@@ -41,6 +43,8 @@ pub(super) struct Ready {
     pub(super) plan: Plan,
     /// Whether a run of it that was cut off goes on by itself.
     pub(super) resumes: bool,
+    /// What it says of its inputs.
+    pub(super) parameters: Vec<Parameter>,
 }
 
 impl Ready {
@@ -84,8 +88,14 @@ impl Scripts {
         let mut faults = declared.faults;
         faults.extend(declared.nodes.iter().filter_map(|node| self.forbidden(node)));
         match Plan::of(nodes, &signatures(&program)) {
-            Ok(plan) if faults.is_empty() => Ok(Ready { program, plan, resumes: declared.resumes }),
-            Ok(_) => Err(error::bad_pipeline(faults)),
+            Ok(plan) => {
+                faults.extend(unfit(&declared.parameters, &plan));
+                if !faults.is_empty() {
+                    return Err(error::bad_pipeline(faults));
+                }
+                let Declared { resumes, parameters, .. } = declared;
+                Ok(Ready { program, plan, resumes, parameters })
+            }
             Err(more) => {
                 faults.extend(more);
                 Err(error::bad_pipeline(faults))
@@ -165,6 +175,24 @@ impl Scripts {
         }
         self.working.call(&ready.program, &step.node.function, arguments, &call)
     }
+}
+
+/// Parameters that are no inputs of the plan, or are said twice.
+fn unfit(parameters: &[Parameter], plan: &Plan) -> Vec<Fault> {
+    let mut seen = HashSet::new();
+    let faults = parameters.iter().filter_map(|parameter| {
+        let name = &parameter.name;
+        if !seen.insert(name) {
+            return Some(format!("the parameter `{name}` is said twice"));
+        }
+        if plan.inputs.contains(name) {
+            return None;
+        }
+        let near = nearest(name, plan.inputs.iter().map(String::as_str));
+        let near = near.map(|near| format!(": did you mean `{near}`?")).unwrap_or_default();
+        Some(format!("the parameter `{name}` is no input of the pipeline{near}"))
+    });
+    faults.map(|what| Fault::new("pipeline", what)).collect()
 }
 
 fn signatures(program: &Program) -> Vec<Signature> {

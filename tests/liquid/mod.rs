@@ -3,6 +3,7 @@
 
 #[cfg(feature = "http")]
 mod calls;
+mod params;
 mod pipelines;
 #[cfg(all(feature = "cli", feature = "http"))]
 mod processes;
