@@ -1,10 +1,11 @@
 //! The state of a run while it runs, on its way to the disk.
 //!
-//! Hands note what happens to their nodes; one recorder writes what was noted since, in one set. A
-//! hand that begins a node waits until that is durable, and with it everything before: what the node
-//! takes was made by nodes whose end and whose values are in the same set or an earlier one. So a run
-//! costs one commit for each wave of nodes, and after a crash every node that is done is known as
-//! such, with its values.
+//! Hands note what happens to their nodes. A hand that begins a node waits until that is durable, and
+//! with it everything before: what the node takes was made by nodes whose end and whose values are in
+//! the same set or an earlier one. The first hand that waits writes for all of them, in one set; those
+//! that come meanwhile are in the next. So a run costs one commit for each wave of nodes, nothing is
+//! handed from thread to thread, and after a crash every node that is done is known as such, with its
+//! values. What nobody waits for is written by a recorder, a moment later.
 
 use std::collections::BTreeSet;
 use std::sync::{Condvar, Mutex, PoisonError};
@@ -24,7 +25,10 @@ const LOOK: Duration = Duration::from_millis(50);
 /// See the module's first line.
 pub(super) struct Book {
     page: Mutex<Page>,
+    /// Rings for hands: something was written.
     bell: Condvar,
+    /// Rings for the recorder: there is something to write, or nothing ever again.
+    alarm: Condvar,
 }
 
 struct Page {
@@ -36,10 +40,21 @@ struct Page {
     /// The number of the last change, and of the last one that is durable.
     noted: u64,
     durable: u64,
-    /// Whether someone waits for what was noted.
-    urgent: bool,
-    closed: bool,
-    lost: bool,
+    /// Whether someone writes.
+    writing: bool,
+    /// Whether the recorder waits for something to write.
+    idle: bool,
+    over: Over,
+}
+
+/// Whether anything more is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Over {
+    Not,
+    /// The end of the run writes the rest.
+    Closed,
+    /// Someone else moved the run on.
+    Lost,
 }
 
 /// What is written in one set.
@@ -69,11 +84,11 @@ impl Book {
             values: Vec::new(),
             noted: 0,
             durable: 0,
-            urgent: false,
-            closed: false,
-            lost: false,
+            writing: false,
+            idle: false,
+            over: Over::Not,
         };
-        Self { page: Mutex::new(page), bell: Condvar::new() }
+        Self { page: Mutex::new(page), bell: Condvar::new(), alarm: Condvar::new() }
     }
 
     /// Looks at the state.
@@ -93,44 +108,60 @@ impl Book {
         page.changed.insert(place);
         page.values.extend(values.into_iter().map(|(output, value)| (place, output, value)));
         page.noted += 1;
-        drop(page);
-        self.bell.notify_all();
+        if std::mem::take(&mut page.idle) {
+            self.alarm.notify_one();
+        }
         answer
     }
 
-    /// Waits until everything that was noted is durable; answers whether the run goes on.
-    pub(super) fn keep(&self, stopper: &Stopper) -> bool {
+    /// Has everything that was noted made durable by `write`, or waits for who does it already;
+    /// answers whether the run goes on. `write` tells what became of the batch.
+    pub(super) fn keep(&self, stopper: &Stopper, write: impl Fn(Batch)) -> bool {
         let mut page = lock(&self.page);
         let wanted = page.noted;
-        while page.durable < wanted && !page.lost && !page.closed && !stopper.is_stopped() {
-            page.urgent = true;
-            self.bell.notify_all();
-            let waited = self.bell.wait_timeout(page, LOOK);
-            page = waited.unwrap_or_else(PoisonError::into_inner).0;
+        while page.durable < wanted && page.over == Over::Not && !stopper.is_stopped() {
+            if page.writing {
+                let waited = self.bell.wait_timeout(page, LOOK);
+                page = waited.unwrap_or_else(PoisonError::into_inner).0;
+                continue;
+            }
+            let batch = page.batch();
+            drop(page);
+            write(batch);
+            page = lock(&self.page);
         }
-        page.durable >= wanted && !page.lost
+        page.durable >= wanted && page.over != Over::Lost
     }
 
     /// Nothing more is written as the run goes: its end writes the rest.
     pub(super) fn close(&self) {
-        lock(&self.page).closed = true;
+        let mut page = lock(&self.page);
+        if page.over == Over::Not {
+            page.over = Over::Closed;
+        }
+        drop(page);
         self.bell.notify_all();
+        self.alarm.notify_all();
     }
 
-    /// Waits for something to write; nothing once the book is closed.
+    /// For the recorder: waits for something that nobody writes; nothing once the book is closed.
     pub(super) fn next(&self) -> Option<Batch> {
-        let quiet = |page: &mut Page| page.durable == page.noted && !page.closed;
-        let page = self.bell.wait_while(lock(&self.page), quiet);
-        let page = page.unwrap_or_else(PoisonError::into_inner);
-        let patient = |page: &mut Page| !page.urgent && !page.closed;
-        let waited = self.bell.wait_timeout_while(page, PAUSE, patient);
-        let mut page = waited.unwrap_or_else(PoisonError::into_inner).0;
-        if page.closed {
-            return None;
+        let mut page = lock(&self.page);
+        loop {
+            let quiet = |page: &mut Page| {
+                page.idle = page.durable == page.noted && page.over == Over::Not;
+                page.idle
+            };
+            page = self.alarm.wait_while(page, quiet).unwrap_or_else(PoisonError::into_inner);
+            let waited = self.alarm.wait_timeout_while(page, PAUSE, |page| page.over == Over::Not);
+            page = waited.unwrap_or_else(PoisonError::into_inner).0;
+            if page.over != Over::Not {
+                return None;
+            }
+            if !page.writing && page.durable < page.noted {
+                return Some(page.batch());
+            }
         }
-        page.urgent = false;
-        let changed = page.take();
-        Some(Batch { held: page.held, head: page.state.head(), changed, until: page.noted })
     }
 
     /// A batch is durable.
@@ -138,6 +169,7 @@ impl Book {
         let mut page = lock(&self.page);
         page.held = (batch.head.state, revision);
         page.durable = batch.until;
+        page.writing = false;
         drop(page);
         self.bell.notify_all();
     }
@@ -149,23 +181,37 @@ impl Book {
         let newer = std::mem::take(&mut page.values);
         page.values = batch.changed.values;
         page.values.extend(newer);
+        page.writing = false;
+        drop(page);
+        self.bell.notify_all();
     }
 
     /// Someone else moved the run on.
     pub(super) fn lose(&self) {
-        lock(&self.page).lost = true;
+        let mut page = lock(&self.page);
+        page.over = Over::Lost;
+        page.writing = false;
+        drop(page);
         self.bell.notify_all();
+        self.alarm.notify_all();
     }
 
     /// What is left to write.
     pub(super) fn last(&self) -> Last {
         let mut page = lock(&self.page);
         let changed = page.take();
-        Last { held: page.held, state: page.state.clone(), changed, lost: page.lost }
+        Last { held: page.held, state: page.state.clone(), changed, lost: page.over == Over::Lost }
     }
 }
 
 impl Page {
+    /// Everything that is not written, for someone who writes it now.
+    fn batch(&mut self) -> Batch {
+        self.writing = true;
+        let changed = self.take();
+        Batch { held: self.held, head: self.state.head(), changed, until: self.noted }
+    }
+
     /// What changed since the last time.
     fn take(&mut self) -> Changed {
         let places = std::mem::take(&mut self.changed);

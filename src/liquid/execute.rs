@@ -11,20 +11,20 @@ use std::time::Duration;
 use rhai::Dynamic;
 use serde_json::{Map, Value, json};
 
-use super::book::{Book, Last};
+use super::book::{Batch, Book, Last};
 use super::desk::Turn;
 use super::format::{RunRow, RunStateRow, object};
 use super::leftover::Left;
 use super::model::{NodeState, RunState, Runner};
 use super::node::{Node, Task};
 use super::plan::{Plan, Step};
-use super::runner::{Ended, Job, Made, Stopper, Told, share_out};
+use super::runner::{Ended, Job, Made, Stopper, Told, deep_thread, share_out};
 use super::scripts::Ready;
 use super::store::{self, Changed};
 use super::{Liquid, cache, error, lost_race, process, values};
 use crate::kernel::access::Caller;
 use crate::kernel::error::{Error, Kind, Result};
-use crate::kernel::script::{ScriptContext, from_dynamic, to_dynamic};
+use crate::kernel::script::{ScriptContext, from_dynamic, mark_stack, to_dynamic};
 
 /// After this time a state that could not be written is written again.
 const AGAIN: Duration = Duration::from_millis(500);
@@ -50,8 +50,13 @@ impl Liquid {
     pub fn pump(&self) {
         while let Some(turn) = self.0.desk.next(self.0.config.max_runs) {
             let (liquid, given) = (self.clone(), turn.clone());
-            let thread = std::thread::Builder::new().name("drip-run".into());
-            if let Err(error) = thread.spawn(move || liquid.turn(&given)) {
+            let stack = self.0.scripts.stack();
+            let thread = deep_thread("drip-run".into(), stack);
+            let work = move || {
+                mark_stack(stack);
+                liquid.turn(&given);
+            };
+            if let Err(error) = thread.spawn(work) {
                 tracing::error!(%error, "no thread for a run: it waits");
                 self.0.desk.give_back(&turn);
                 return;
@@ -124,22 +129,25 @@ impl Liquid {
         self.finish(turn, row, book, outcome);
     }
 
-    /// Writes what changed, together, until the book is closed.
+    /// Writes what nobody waits for, until the book is closed.
     fn record(&self, id: &str, book: &Book, stopper: &Stopper) {
         while let Some(batch) = book.next() {
-            let changed = batch.changed.clone();
-            match store::advance(&*self.0.records, id, batch.held, &batch.head, changed, None) {
-                Ok(revision) => book.written(&batch, revision),
-                Err(refused) if lost_race(&refused) => {
-                    book.lose();
-                    stopper.stop();
-                    return;
-                }
-                Err(error) => {
-                    tracing::warn!(run = %id, %error, "the state of a run was not written");
-                    book.not_written(batch);
-                    stopper.pause(AGAIN);
-                }
+            self.write(id, book, stopper, batch);
+        }
+    }
+
+    fn write(&self, id: &str, book: &Book, stopper: &Stopper, batch: Batch) {
+        let changed = batch.changed.clone();
+        match store::advance(&*self.0.records, id, batch.held, &batch.head, changed, None) {
+            Ok(revision) => book.written(&batch, revision),
+            Err(refused) if lost_race(&refused) => {
+                book.lose();
+                stopper.stop();
+            }
+            Err(error) => {
+                tracing::warn!(run = %id, %error, "the state of a run was not written");
+                book.not_written(batch);
+                stopper.pause(AGAIN);
             }
         }
     }
@@ -166,6 +174,7 @@ impl Liquid {
         let job = Job {
             plan: &plan,
             width: if row.runner == Runner::Parallel { self.0.config.width() } else { 1 },
+            stack: self.0.scripts.stack(),
             done,
             keep: keep.clone(),
             stopper: &turn.stopper,
@@ -173,7 +182,8 @@ impl Liquid {
             tell: &|index, told| {
                 let begins = matches!(told, Told::Started(_));
                 self.told(id, book, index, &told, &needed);
-                !begins || book.keep(&turn.stopper)
+                !begins
+                    || book.keep(&turn.stopper, |batch| self.write(id, book, &turn.stopper, batch))
             },
         };
         let kept = job.run(values)?;

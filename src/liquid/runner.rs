@@ -13,11 +13,14 @@ use super::error;
 use super::node::Outputs;
 use super::plan::{Plan, Step};
 use crate::kernel::error::{Error, Result};
+use crate::kernel::script::mark_stack;
 
 /// The first wait before another try; it doubles each time.
 const FIRST_WAIT: Duration = Duration::from_millis(200);
 /// The longest wait before another try.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
+/// Stack beyond what a thread is promised to have.
+const SPARE: usize = 256 << 10;
 
 /// Ends a run from outside.
 #[derive(Debug, Default)]
@@ -100,6 +103,8 @@ pub(super) struct Job<'a> {
     pub(super) plan: &'a Plan,
     /// How many steps may run at the same time.
     pub(super) width: usize,
+    /// The stack that the work of a step may need.
+    pub(super) stack: usize,
     /// The steps that are done already: their values are among the inputs, as far as needed.
     pub(super) done: HashSet<usize>,
     /// The values to answer in the end.
@@ -146,8 +151,10 @@ impl Job<'_> {
         std::thread::scope(|scope| {
             for number in 1..width {
                 let name = format!("drip-node-{number}");
-                let started =
-                    std::thread::Builder::new().name(name).spawn_scoped(scope, || floor.work());
+                let started = deep_thread(name, self.stack).spawn_scoped(scope, || {
+                    mark_stack(self.stack);
+                    floor.work();
+                });
                 // Fewer hands do the same work.
                 if let Err(error) = started {
                     tracing::warn!(%error, "no thread for another node");
@@ -280,6 +287,12 @@ impl Floor<'_> {
         tracing::trace!(index, "a step ended");
         self.bell.notify_all();
     }
+}
+
+/// A thread on which scripts run, without another thread for each call: starting one with such a
+/// stack costs more than a small node. Its stack is a little larger than it is promised to be.
+pub(super) fn deep_thread(name: String, stack: usize) -> std::thread::Builder {
+    std::thread::Builder::new().name(name).stack_size(stack + SPARE)
 }
 
 /// A wait made shorter or longer by chance, so that those who failed together do not come back

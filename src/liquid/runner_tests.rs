@@ -40,6 +40,7 @@ fn run(
     let job = Job {
         plan,
         width,
+        stack: 1 << 20,
         done: HashSet::new(),
         keep: plan.outputs.iter().cloned().collect(),
         stopper: &stopper,
@@ -195,6 +196,7 @@ fn what_is_done_does_not_run_again() {
         let job = Job {
             plan: &plan,
             width: 2,
+            stack: 1 << 20,
             done: done.into_iter().collect(),
             keep: HashSet::from(["v2".to_owned()]),
             stopper: &stopper,

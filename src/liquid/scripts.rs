@@ -117,6 +117,11 @@ impl Scripts {
         Some(Fault::new(place, format!("`{}`: {why}", node.name)))
     }
 
+    /// The stack that a call of its functions may need, and as much again as a run takes above it.
+    pub(super) fn stack(&self) -> usize {
+        self.working.fence().stack() + (1 << 20)
+    }
+
     /// Who starts processes.
     pub(super) fn processes(&self) -> Result<&Processes> {
         self.processes.as_ref().ok_or_else(|| {

@@ -184,7 +184,7 @@ impl Fence {
     /// and Rhai clones, measures and drops a value by recursion: at most 210 bytes a level were
     /// measured for arrays and 315 for maps, and three times that without optimisation. This is
     /// address space; only what is used becomes memory.
-    pub(super) fn stack(&self) -> usize {
+    pub fn stack(&self) -> usize {
         let (array, map) = if cfg!(debug_assertions) { (800, 1_200) } else { (512, 768) };
         let nesting = self.array.saturating_mul(array).saturating_add(self.map.saturating_mul(map));
         nesting.saturating_add(4 << 20)

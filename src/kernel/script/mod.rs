@@ -61,5 +61,5 @@ pub use fence::{Fence, ScriptConfig};
 pub use json::{from_dynamic, to_dynamic};
 pub use meter::MeteredAllocator;
 pub use program::{Function, Program};
-pub use stack::{BIG_STACK, mark_big_stack, on_big_stack};
+pub use stack::{BIG_STACK, mark_big_stack, mark_stack, on_big_stack};
 pub use watch::{Printed, Sink, tag};

@@ -31,6 +31,12 @@ pub fn mark_big_stack() {
     mark(BIG_STACK);
 }
 
+/// Promises that this thread has `bytes` of stack left: for threads of which each runs many calls
+/// of an engine whose fence is deeper than [`BIG_STACK`] (see [`Fence::stack`](super::Fence::stack)).
+pub fn mark_stack(bytes: usize) {
+    mark(bytes);
+}
+
 /// Runs `f` here if this thread was marked and has most of its stack left, else on a thread of its
 /// own with a big stack.
 pub fn on_big_stack<T: Send>(f: impl FnOnce() -> T + Send) -> Result<T> {
