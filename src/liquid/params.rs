@@ -113,13 +113,11 @@ impl Parameter {
             min: None,
             max: None,
         };
-        match if said.is_map() { Ok(said.cast::<Map>()) } else { Err(said) } {
-            Ok(map) => read.map(map, &mut parameter),
-            Err(value) => {
-                parameter.default = read.json("value", &value);
-                parameter.kind =
-                    parameter.default.as_ref().map_or(parameter.kind, ParameterType::of);
-            }
+        if said.is_map() {
+            read.map(said.cast::<Map>(), &mut parameter);
+        } else {
+            parameter.default = read.json("value", &said);
+            parameter.kind = parameter.default.as_ref().map_or(parameter.kind, ParameterType::of);
         }
         read.against_itself(&mut parameter);
         if read.faults.is_empty() { Ok(parameter) } else { Err(read.faults) }
@@ -139,14 +137,20 @@ impl Parameter {
             None => "to be given".to_owned(),
         });
         let words = words.join(", ");
-        self.help.as_ref().map_or(words.clone(), |help| format!("{words} ({help})"))
+        match &self.help {
+            Some(help) => format!("{words} ({help})"),
+            None => words,
+        }
     }
 
     /// The value as the pipeline gets it; the error says why it cannot have it.
     pub(super) fn take(&self, value: Value) -> Result<Value, String> {
         if !self.kind.fits(&value) {
-            let is = ParameterType::of(&value).as_str();
-            return Err(format!("is of type {is}, and has to be of type {}", self.kind.as_str()));
+            let is = match ParameterType::of(&value) {
+                ParameterType::Any => "null".to_owned(),
+                kind => format!("of type {}", kind.as_str()),
+            };
+            return Err(format!("is {is}, and has to be of type {}", self.kind.as_str()));
         }
         let value = match (self.kind, value.as_f64()) {
             (ParameterType::Float, Some(number)) => Value::from(number),

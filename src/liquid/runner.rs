@@ -292,7 +292,7 @@ impl Floor<'_> {
 /// A thread on which scripts run, without another thread for each call: starting one with such a
 /// stack costs more than a small node. Its stack is a little larger than it is promised to be.
 pub(super) fn deep_thread(name: String, stack: usize) -> std::thread::Builder {
-    std::thread::Builder::new().name(name).stack_size(stack + SPARE)
+    std::thread::Builder::new().name(name).stack_size(stack.saturating_add(SPARE))
 }
 
 /// A wait made shorter or longer by chance, so that those who failed together do not come back

@@ -117,9 +117,9 @@ impl Scripts {
         Some(Fault::new(place, format!("`{}`: {why}", node.name)))
     }
 
-    /// The stack that a call of its functions may need, and as much again as a run takes above it.
+    /// The stack that a thread needs which carries out a run: that of a call, and a little for the run.
     pub(super) fn stack(&self) -> usize {
-        self.working.fence().stack() + (1 << 20)
+        self.working.fence().stack().saturating_add(1 << 20)
     }
 
     /// Who starts processes.

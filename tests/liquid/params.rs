@@ -63,6 +63,7 @@ fn every_value_that_does_not_fit_is_told_and_no_run_begins() {
             ("/inputs/more", "is taken by no node"),
         ]
     );
+    assert_eq!(refused(json!({"site": null}))[0].1, "is null, and has to be of type text");
     let said = refused(json!({"days": 0}));
     assert_eq!(said[0].1, "is 0, and has to be at least 1");
     assert!(said[1].1.contains("site") || said[1].0.contains("site"), "{said:?}");
